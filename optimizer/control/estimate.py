@@ -1,0 +1,150 @@
+"""Counters to ratios: what share of the host is in use, and how much of it is ours."""
+
+from __future__ import annotations
+
+import enum
+
+from optimizer.model import (
+    CpuCounters,
+    DiskCounters,
+    MemoryCounters,
+    MemoryMetric,
+    PerResource,
+    Policy,
+    Reading,
+    Sample,
+    Utilisation,
+)
+
+_BACKWARD_IDLE_TOLERANCE_S = 0.02
+"""How far the idle counter may run back, per CPU, before the reading is discarded.
+
+iowait is documented to decrease now and then; two ticks of 1/100 s cover it.
+
+Source: proc(5), /proc/stat, field iowait.
+"""
+
+
+class CpuClock(enum.Enum):
+    """Against what busy time is measured.
+
+    They agree over a minute. Over a tenth of a second the ticks of /proc/stat
+    are too coarse, while idle time is exact to the nanosecond on kernels that
+    stop the tick when idle.
+    """
+
+    STAT = "stat"
+    """The sum of all counters: what monitoring agents compute."""
+    WALL = "wall"
+    """Wall time times CPUs: what the governor needs."""
+
+
+def estimate(earlier: Reading, later: Reading, policy: Policy, clock: CpuClock) -> Sample:
+    """The utilisation between two readings; None for each resource that cannot be known."""
+    host = later.host
+    memory = None
+    if host.memory is not None and host.memory.total_bytes > 0:
+        memory = memory_utilisation(host.memory, later.own.memory_bytes, policy)
+    disk = None
+    if host.disks:
+        disk = disk_utilisation(host.disks, later.own.disk_bytes, policy)
+    return Sample(
+        utc_s=host.utc_s,
+        span_s=host.monotonic_s - earlier.host.monotonic_s,
+        usage=PerResource(
+            cpu=cpu_utilisation(earlier, later, clock, count_steal=policy.count_steal),
+            memory=memory,
+            disk=disk,
+        ),
+        steal_ratio=steal_ratio(earlier.host.cpu, host.cpu),
+    )
+
+
+def cpu_utilisation(
+    earlier: Reading, later: Reading, clock: CpuClock, *, count_steal: bool
+) -> Utilisation | None:
+    """Busy share of all CPUs between two readings.
+
+    busy = elapsed - idle - iowait - steal (steal stays in when `count_steal`),
+    divided by the elapsed CPU time. None when a counter is missing, when one
+    ran backwards, when no time has passed, or when CPUs came or went between.
+    """
+    before, after = earlier.host.cpu, later.host.cpu
+    if before is None or after is None or before.online_cpus != after.online_cpus:
+        return None
+    wall_s = (later.host.monotonic_s - earlier.host.monotonic_s) * after.online_cpus
+    elapsed_s = wall_s if clock is CpuClock.WALL else after.total_s - before.total_s
+    idle_s = after.idle_s - before.idle_s
+    steal_s = after.steal_s - before.steal_s
+    own_s = later.own.cpu_s - earlier.own.cpu_s
+    backwards = idle_s < -_BACKWARD_IDLE_TOLERANCE_S * after.online_cpus
+    if elapsed_s <= 0 or wall_s <= 0 or steal_s < 0 or own_s < 0 or backwards:
+        return None
+    not_idle_s = elapsed_s - max(0.0, idle_s)
+    busy_s = not_idle_s if count_steal else not_idle_s - steal_s
+    total_ratio = _clamp(busy_s / elapsed_s)
+    return Utilisation(
+        total_ratio=total_ratio,
+        own_ratio=_clamp(own_s / wall_s),
+        capacity=float(after.online_cpus),
+        room_ratio=1.0 - total_ratio,
+    )
+
+
+def steal_ratio(before: CpuCounters | None, after: CpuCounters | None) -> float | None:
+    """Share of CPU time that the hypervisor gave to others; None when unknown."""
+    if before is None or after is None:
+        return None
+    total_s = after.total_s - before.total_s
+    steal_s = after.steal_s - before.steal_s
+    if total_s <= 0 or steal_s < 0:
+        return None
+    return _clamp(steal_s / total_s)
+
+
+def memory_utilisation(memory: MemoryCounters, own_bytes: int, policy: Policy) -> Utilisation:
+    """Used share of physical memory by the policy's formula.
+
+    The room is always counted in available memory, for that is what the
+    kernel can give to the next process, whichever formula the judge uses.
+    """
+    total = memory.total_bytes
+    room_bytes = memory.available_bytes - policy.memory_floor.bytes_of(total)
+    return Utilisation(
+        total_ratio=_clamp(used_bytes(memory, policy.memory_metric) / total),
+        own_ratio=_clamp(own_bytes / total),
+        capacity=float(total),
+        room_ratio=room_bytes / total,
+    )
+
+
+def used_bytes(memory: MemoryCounters, metric: MemoryMetric) -> int:
+    """Memory in use by one of the three formulas of the monitoring agents."""
+    if metric is MemoryMetric.AVAILABLE:
+        return memory.total_bytes - memory.available_bytes
+    not_free = memory.total_bytes - memory.free_bytes
+    return not_free if metric is MemoryMetric.FREE else not_free - memory.cache_bytes
+
+
+def disk_utilisation(
+    disks: tuple[DiskCounters, ...], own_bytes: int, policy: Policy
+) -> Utilisation | None:
+    """sum(used) / sum(used + available) over the filesystems; None when that sum is 0.
+
+    The room is that of the first one, the only one that is held on.
+    """
+    capacity = sum(disk.used_bytes + disk.available_bytes for disk in disks)
+    if capacity <= 0:
+        return None
+    held_on = disks[0]
+    floor = policy.disk_floor.bytes_of(held_on.used_bytes + held_on.available_bytes)
+    return Utilisation(
+        total_ratio=_clamp(sum(disk.used_bytes for disk in disks) / capacity),
+        own_ratio=_clamp(own_bytes / capacity),
+        capacity=float(capacity),
+        room_ratio=(held_on.available_bytes - floor) / capacity,
+    )
+
+
+def _clamp(ratio: float) -> float:
+    return min(1.0, max(0.0, ratio))

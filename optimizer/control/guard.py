@@ -1,0 +1,50 @@
+"""What keeps the host safe: it may lower a demand, never raise one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from optimizer.model import Reason, Utilisation
+
+_ROUNDING = 1e-9
+"""Differences of ratios below this are floating-point noise, not a limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limited:
+    """A demand (share of the capacity, 0 to 1) and what limited it, if anything did."""
+
+    demand_ratio: float
+    reason: Reason | None = None
+
+
+def limit(
+    demand_ratio: float,
+    *,
+    usage: Utilisation,
+    ceiling_ratio: float,
+    previous_ratio: float,
+    holding_off: bool,
+    has_floor: bool,
+) -> Limited:
+    """The demand after ceiling, floor and hold-off.
+
+    Ceiling: organic + demand stays at or below it. Floor: what we hold plus
+    the room that is left; when the floor is touched the room is negative, so
+    the demand falls below what is held. Hold-off: no more than before.
+    """
+    limited = Limited(demand_ratio=demand_ratio)
+    bounds = [(ceiling_ratio - usage.organic_ratio, Reason.CEILING)]
+    if has_floor:
+        bounds.append((usage.own_ratio + usage.room_ratio, Reason.FLOOR))
+    if holding_off:
+        bounds.append((previous_ratio, Reason.HOLD_OFF))
+    for bound, reason in bounds:
+        if max(0.0, bound) < limited.demand_ratio - _ROUNDING:
+            limited = Limited(demand_ratio=max(0.0, bound), reason=reason)
+    return limited
+
+
+def floor_touched(usage: Utilisation, *, previous_ratio: float) -> bool:
+    """Whether less is free than must be while we hold something: begins a hold-off."""
+    return usage.room_ratio < 0 and previous_ratio > 0

@@ -1,0 +1,307 @@
+"""Fakes of the ports: a model host with a fake clock, and stores in memory.
+
+The model host obeys leases the way the kernel does for us: the tenant comes
+first, the CPU stressers take what is left of their duty, memory and disk are
+taken in the instant the lease says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from optimizer.model import (
+    CpuCounters,
+    CycleReport,
+    DiskCounters,
+    Floor,
+    HostReading,
+    Inhibit,
+    MemoryCounters,
+    MemoryMetric,
+    Observation,
+    OwnCounters,
+    PeriodMean,
+    PeriodMeans,
+    PerResource,
+    Plan,
+    Policy,
+    Record,
+    Resource,
+    StresserExit,
+    StresserState,
+)
+
+GIB = 1 << 30
+
+
+def policy(
+    *,
+    cpu: float = 0.4,
+    memory: float = 0.4,
+    disk: float = 0.4,
+    hold_off_s: float = 300.0,
+    memory_rise_bytes_per_s: float = 1024 * 2**20 / 60,
+    metric: MemoryMetric = MemoryMetric.AVAILABLE,
+) -> Policy:
+    """The default policy with the targets given as ratios."""
+    return Policy(
+        target=PerResource(cpu=cpu, memory=memory, disk=disk),
+        ceiling=PerResource(cpu=0.90, memory=0.85, disk=0.80),
+        memory_floor=Floor(ratio=0.05, least_bytes=512 * 2**20),
+        disk_floor=Floor(ratio=0.10, least_bytes=2 * GIB),
+        cpu_rise_per_s=1.0,
+        memory_rise_bytes_per_s=memory_rise_bytes_per_s,
+        disk_rise_bytes_per_s=256 * 2**20,
+        memory_metric=metric,
+        count_steal=False,
+        hold_off_s=hold_off_s,
+    )
+
+
+@dataclass
+class FakeHost:
+    """A host with a fake clock: Clock, Sensors and Actuators in one model.
+
+    `tenant_cpu`, `tenant_memory_bytes` and `tenant_disk_bytes` are functions
+    of the monotonic time in seconds.
+    """
+
+    cpus: int = 2
+    memory_bytes: int = 24 * GIB
+    disk_bytes: int = 100 * GIB
+    tenant_cpu: Callable[[float], float] = lambda _: 0.0
+    tenant_memory_bytes: Callable[[float], int] = lambda _: 0
+    tenant_disk_bytes: Callable[[float], int] = lambda _: 0
+    has_disk: bool = True
+    now_s: float = 1000.0
+    utc_offset_s: float = 1_700_000_000.0
+    failing: frozenset[str] = frozenset()
+    busy_s: float = 0.0
+    own_cpu_s: float = 0.0
+    duty: float = 0.0
+    held: dict[Resource, int] = field(default_factory=dict)
+    exits: list[StresserExit] = field(default_factory=list)
+    plans: list[Plan] = field(default_factory=list)
+    closed: bool = False
+    step_s: float = 0.01
+
+    # Clock
+    def monotonic(self) -> float:
+        """Fake seconds."""
+        return self.now_s
+
+    def utc(self) -> float:
+        """Fake seconds since the epoch."""
+        return self.now_s + self.utc_offset_s
+
+    def wait_until(self, monotonic_s: float) -> None:
+        """Let the model host run until then."""
+        while self.now_s < monotonic_s - 1e-9:
+            step = min(self.step_s, monotonic_s - self.now_s)
+            tenant = min(1.0, max(0.0, self.tenant_cpu(self.now_s)))
+            own = min(self.duty, 1.0 - tenant)
+            self.busy_s += (tenant + own) * step * self.cpus
+            self.own_cpu_s += own * step * self.cpus
+            self.now_s += step
+
+    # Sensors
+    def read(self) -> HostReading:
+        """Counters as the model host has them now."""
+        cpu = memory = disks = None
+        if "cpu" not in self.failing:
+            total_s = self.now_s * self.cpus
+            cpu = CpuCounters(
+                total_s=total_s,
+                idle_s=total_s - self.busy_s,
+                steal_s=0.0,
+                online_cpus=self.cpus,
+            )
+        if "memory" not in self.failing:
+            used = self.tenant_memory_bytes(self.now_s) + self.held.get(Resource.MEMORY, 0)
+            free = max(0, self.memory_bytes - used)
+            memory = MemoryCounters(
+                total_bytes=self.memory_bytes,
+                available_bytes=free,
+                free_bytes=free,
+                cache_bytes=0,
+            )
+        if "disk" not in self.failing:
+            used = self.tenant_disk_bytes(self.now_s) + self.held.get(Resource.DISK, 0)
+            disk = DiskCounters(
+                mount="/data",
+                used_bytes=used,
+                available_bytes=max(0, self.disk_bytes - used),
+            )
+            disks = (disk,) if self.has_disk else ()
+        return HostReading(
+            monotonic_s=self.now_s,
+            utc_s=self.utc(),
+            cpu=cpu,
+            memory=memory,
+            disks=disks,
+            failures=tuple((name, "fake failure") for name in sorted(self.failing)),
+        )
+
+    # Actuators
+    def observe(self) -> Observation:
+        """Ledgers and the ends that a test has put into `exits`."""
+        exits, self.exits = tuple(self.exits), []
+        for event in exits:
+            self._let_go(event.resource)
+        return Observation(
+            own=OwnCounters(
+                cpu_s=self.own_cpu_s,
+                memory_bytes=self.held.get(Resource.MEMORY, 0),
+                disk_bytes=self.held.get(Resource.DISK, 0),
+            ),
+            exits=exits,
+        )
+
+    def apply(self, plan: Plan) -> None:
+        """Take and give back at once what the leases say."""
+        self.plans.append(plan)
+        self.duty = plan.cpu.lease
+        self.held = {
+            Resource.MEMORY: int(plan.memory.lease),
+            Resource.DISK: int(plan.disk.lease),
+        }
+
+    def states(self) -> PerResource[StresserState]:
+        """Nothing to tell of a model."""
+        none = StresserState()
+        return PerResource(cpu=none, memory=none, disk=none)
+
+    def release(self) -> None:
+        """Hold nothing."""
+        for resource in Resource:
+            self._let_go(resource)
+
+    def close(self, deadline_s: float) -> tuple[int, ...]:
+        """Hold nothing, for good."""
+        assert deadline_s > 0
+        self.release()
+        self.closed = True
+        return ()
+
+    def _let_go(self, resource: Resource) -> None:
+        if resource is Resource.CPU:
+            self.duty = 0.0
+        else:
+            self.held[resource] = 0
+
+    def run_for(self, seconds: float, cycle: Callable[[], None]) -> None:
+        """Run the model host and call the cycle ten times a second."""
+        until_s = self.now_s + seconds
+        while self.now_s < until_s - 1e-9:
+            cycle()
+            self.wait_until(self.now_s + 0.1)
+
+
+@dataclass
+class FakeHistory:
+    """Keeps the records in a list; implements ports.History."""
+
+    records: list[Record] = field(default_factory=list)
+    closed: bool = False
+
+    def append(self, record: Record) -> bool:
+        """Keep the record."""
+        self.records.append(record)
+        return True
+
+    def means(self, now_utc_s: float, days: float) -> PeriodMeans:
+        """Plain weighted means of what is kept."""
+
+        def mean(resource: Resource) -> PeriodMean:
+            known = [
+                (record.sample.span_s, usage)
+                for record in self.records
+                if now_utc_s - days * 86400 < record.sample.utc_s <= now_utc_s
+                and (usage := record.sample.usage.of(resource)) is not None
+            ]
+            span_s = sum(span for span, _ in known)
+            if span_s <= 0:
+                return PeriodMean(mean_ratio=None, own_mean_ratio=None, coverage_ratio=0.0)
+            return PeriodMean(
+                mean_ratio=sum(span * usage.total_ratio for span, usage in known) / span_s,
+                own_mean_ratio=sum(span * usage.own_ratio for span, usage in known) / span_s,
+                coverage_ratio=min(1.0, span_s / (days * 86400)),
+            )
+
+        return PeriodMeans(
+            days=days,
+            rows=len(self.records),
+            of=PerResource(
+                cpu=mean(Resource.CPU), memory=mean(Resource.MEMORY), disk=mean(Resource.DISK)
+            ),
+        )
+
+    def close(self) -> None:
+        """Remember that it was closed."""
+        self.closed = True
+
+
+@dataclass
+class FakeSwitch:
+    """An operator in memory; implements ports.Switch."""
+
+    order: Inhibit | None = None
+    resume_pending: bool = False
+
+    def inhibit(self, now_utc_s: float) -> Inhibit | None:
+        """The order, unless it has expired."""
+        until = self.order.until_utc_s if self.order else None
+        return None if until is not None and until <= now_utc_s else self.order
+
+    def resumed(self) -> bool:
+        """True once after `resume_pending` was set."""
+        pending, self.resume_pending = self.resume_pending, False
+        return pending
+
+
+@dataclass
+class FakeNotifier:
+    """Collects what is published; implements ports.Notifier."""
+
+    published: list[CycleReport] = field(default_factory=list)
+    records: list[CycleReport] = field(default_factory=list)
+
+    def publish(self, report: CycleReport) -> None:
+        """Keep it."""
+        self.published.append(report)
+
+    def recorded(self, report: CycleReport) -> None:
+        """Keep it."""
+        self.records.append(report)
+
+
+@dataclass
+class FakeLog:
+    """Collects events; implements ports.Log."""
+
+    events: list[tuple[str, str, dict[str, object]]] = field(default_factory=list)
+
+    def debug(self, event: str, **fields: object) -> None:
+        """Keep it."""
+        self.events.append(("debug", event, fields))
+
+    def info(self, event: str, **fields: object) -> None:
+        """Keep it."""
+        self.events.append(("info", event, fields))
+
+    def warning(self, event: str, **fields: object) -> None:
+        """Keep it."""
+        self.events.append(("warning", event, fields))
+
+    def error(self, event: str, **fields: object) -> None:
+        """Keep it."""
+        self.events.append(("error", event, fields))
+
+    def exception(self, event: str, **fields: object) -> None:
+        """Keep it."""
+        self.events.append(("exception", event, fields))
+
+    def names(self) -> list[str]:
+        """The event names in order."""
+        return [name for _, name, _ in self.events]
