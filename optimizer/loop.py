@@ -1,0 +1,222 @@
+"""The imperative shell: read, decide, apply, record, at two rates in one thread."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from optimizer.control.decide import ControlState, Verdict, decide
+from optimizer.control.estimate import CpuClock, estimate
+from optimizer.errors import HistoryError
+from optimizer.model import (
+    CycleReport,
+    Observation,
+    Orders,
+    PeriodMeans,
+    Policy,
+    Reading,
+    Reason,
+    Record,
+    Sample,
+)
+from optimizer.ports import Actuators, Clock, History, Log, Notifier, Sensors, Switch
+
+CYCLE_S = 0.1
+"""The governor's period: ten times a second."""
+RECENT_READINGS = 10
+"""Readings, one for each publication, over which the utilisation is shown to people."""
+PUBLISH_S = 1.0
+"""How often the state is made visible and the outside is looked after."""
+FAILURES_ALLOWED = 2
+"""Cycles in a row that may fail; one more ends the daemon, and its manager restarts it."""
+CLOSE_S = 1.5
+"""How long the end waits for the stressers to be gone; the promise is two seconds."""
+EXIT_OK = 0
+EXIT_FAILED = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What the configuration says, as far as the loop is concerned."""
+
+    policy: Policy
+    interval_s: float
+    period_days: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Ports:
+    """The loop's doors to the world."""
+
+    clock: Clock
+    sensors: Sensors
+    actuators: Actuators
+    history: History
+    switch: Switch
+    notifier: Notifier
+    log: Log
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """What was last measured and appended, for people to see."""
+
+    sample: Sample | None = None
+    means: PeriodMeans | None = None
+    acknowledged: bool = True
+
+
+class Daemon:
+    """Runs cycles until told to stop.
+
+    `settled` gives the configuration in force, `disk_reason` why there is no
+    disk to hold; `tend` is called about once a second for everything that is
+    neither control nor record (reload, the web page, mounts that came or went).
+    """
+
+    def __init__(
+        self,
+        ports: Ports,
+        *,
+        settled: Callable[[], Settled],
+        disk_reason: Callable[[], Reason | None],
+        tend: Callable[[], None],
+    ) -> None:
+        self._ports = ports
+        self._settled = settled
+        self._disk_reason = disk_reason
+        self._tend = tend
+        self._stopping = False
+        self._state = ControlState()
+        self._first: Reading | None = None
+        self._record_due_s = 0.0
+        self._recent: deque[Reading] = deque(maxlen=RECENT_READINGS)
+        self._shown = _Shown()
+        self._cycles = 0
+        self._publish_due_s = 0.0
+
+    def stop(self) -> None:
+        """End the loop after the cycle that is under way; safe in a signal handler."""
+        self._stopping = True
+
+    def run(self) -> int:
+        """Run until stopped; the exit code. All load is gone when it returns, whatever happened."""
+        try:
+            code = self._cycle_until_stopped()
+        finally:
+            left = self._ports.actuators.close(CLOSE_S)
+        if left:
+            self._ports.log.error("stresser.left_behind", pids=left)
+        return EXIT_FAILED if left else code
+
+    def _cycle_until_stopped(self) -> int:
+        clock, failures = self._ports.clock, 0
+        due_s = clock.monotonic()
+        while not self._stopping:
+            try:
+                self.cycle()
+                failures = 0
+            except Exception:  # the one place: let go of all load, then try again
+                failures += 1
+                self._ports.actuators.release()
+                self._state = ControlState()
+                self._ports.log.exception("cycle.failed", in_a_row=failures)
+                if failures > FAILURES_ALLOWED:
+                    return EXIT_FAILED
+            due_s = _next_due(due_s, clock.monotonic())
+            if not self._stopping:
+                clock.wait_until(due_s)
+        return EXIT_OK
+
+    def cycle(self) -> None:
+        """One governor cycle, and the record of a sample when its interval is over."""
+        ports, settled = self._ports, self._settled()
+        host = ports.sensors.read()
+        seen = ports.actuators.observe()
+        reading = Reading(host=host, own=seen.own)
+        orders = Orders(
+            policy=settled.policy,
+            inhibit=ports.switch.inhibit(host.utc_s),
+            resumed=ports.switch.resumed(),
+            disk_reason=self._disk_reason(),
+        )
+        verdict = decide(self._state, reading, seen, orders)
+        ports.actuators.apply(verdict.plan)
+        self._log_exits(seen)
+        gap = len(verdict.state.readings) == 1
+        if gap:
+            self._recent.clear()
+        self._state = verdict.state
+        self._cycles += 1
+        recorded = self._record(reading, verdict, settled, gap=gap)
+        self._publish(reading, verdict, orders, recorded=recorded)
+
+    def _record(self, reading: Reading, verdict: Verdict, settled: Settled, *, gap: bool) -> bool:
+        """Append the sample of the interval that has just ended; whether there was one."""
+        now_s = reading.host.monotonic_s
+        if self._first is None or gap:
+            self._first, self._record_due_s = reading, now_s + settled.interval_s
+            return False
+        if now_s < self._record_due_s:
+            return False
+        self._record_due_s = max(self._record_due_s, now_s - CYCLE_S) + settled.interval_s
+        sample = estimate(self._first, reading, settled.policy, CpuClock.STAT)
+        self._first = reading
+        history = self._ports.history
+        acknowledged = history.append(Record(sample=sample, plan=verdict.plan))
+        self._shown = _Shown(sample=sample, means=self._means(settled), acknowledged=acknowledged)
+        return True
+
+    def _means(self, settled: Settled) -> PeriodMeans | None:
+        try:
+            return self._ports.history.means(self._ports.clock.utc(), settled.period_days)
+        except HistoryError as exc:
+            self._ports.log.warning("history.read_failed", cause=str(exc))
+            return None
+
+    def _publish(
+        self, reading: Reading, verdict: Verdict, orders: Orders, *, recorded: bool
+    ) -> None:
+        now_s = reading.host.monotonic_s
+        if not recorded and now_s < self._publish_due_s:
+            return
+        self._publish_due_s = now_s + PUBLISH_S
+        recent = None
+        if self._recent:
+            recent = estimate(self._recent[0], reading, orders.policy, CpuClock.STAT)
+        self._recent.append(reading)
+        shown = self._shown
+        if shown.means is None:
+            self._shown = shown = replace(shown, means=self._means(self._settled()))
+        report = CycleReport(
+            utc_s=reading.host.utc_s,
+            cycle_count=self._cycles,
+            recent=recent,
+            sample=shown.sample,
+            plan=verdict.plan,
+            orders=orders,
+            stressers=self._ports.actuators.states(),
+            means=shown.means,
+            acknowledged=shown.acknowledged,
+            sensor_failures=reading.host.failures,
+        )
+        if recorded:
+            self._ports.notifier.recorded(report)
+        self._ports.notifier.publish(report)
+        self._tend()
+
+    def _log_exits(self, seen: Observation) -> None:
+        for event in seen.exits:
+            self._ports.log.warning(
+                "stresser.exited",
+                resource=event.resource.value,
+                cause=event.cause.value,
+                detail=event.detail,
+            )
+
+
+def _next_due(due_s: float, now_s: float) -> float:
+    """The next beat of a fixed rhythm; beats that were missed are left out."""
+    following_s = due_s + CYCLE_S
+    return following_s if following_s > now_s else now_s + CYCLE_S

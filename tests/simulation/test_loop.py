@@ -1,0 +1,285 @@
+"""The whole loop on a model host with a fake clock: minutes of host time in moments."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from optimizer.loop import Daemon, Ports, Settled
+from optimizer.model import ExitCause, Inhibit, Plan, Policy, Reason, Resource, StresserExit
+from tests.fakes import GIB, FakeHistory, FakeHost, FakeLog, FakeNotifier, FakeSwitch, policy
+
+
+class Rig:
+    """A daemon on a model host."""
+
+    def __init__(
+        self,
+        host: FakeHost | None = None,
+        *,
+        rules: Policy | None = None,
+        interval_s: float = 60.0,
+        disk_reason: Reason | None = None,
+    ) -> None:
+        self.host = host or FakeHost()
+        self.history = FakeHistory()
+        self.switch = FakeSwitch()
+        self.notifier = FakeNotifier()
+        self.log = FakeLog()
+        self.settled = Settled(policy=rules or policy(), interval_s=interval_s, period_days=30)
+        self.daemon = Daemon(
+            Ports(
+                clock=self.host,
+                sensors=self.host,
+                actuators=self.host,
+                history=self.history,
+                switch=self.switch,
+                notifier=self.notifier,
+                log=self.log,
+            ),
+            settled=lambda: self.settled,
+            disk_reason=lambda: disk_reason,
+            tend=lambda: None,
+        )
+
+    def run_for(self, seconds: float) -> None:
+        """Let host time pass, ten cycles a second."""
+        self.host.run_for(seconds, self.daemon.cycle)
+
+    @property
+    def plan(self) -> Plan:
+        """The latest plan."""
+        return self.host.plans[-1]
+
+    def cpu_mean(self, seconds: float) -> float:
+        """Busy share of the host over the next seconds, by the model's own counter."""
+        busy_s, start_s = self.host.busy_s, self.host.now_s
+        self.run_for(seconds)
+        return (self.host.busy_s - busy_s) / ((self.host.now_s - start_s) * self.host.cpus)
+
+
+def test_an_idle_host_is_held_at_the_target() -> None:
+    """After 5 s the CPU is at 40 % within a tenth of a point over a minute."""
+    rig = Rig()
+    rig.run_for(5)
+    assert rig.cpu_mean(60) == pytest.approx(0.40, abs=0.001)
+    assert rig.plan.cpu.reason is Reason.HOLDING
+
+
+def test_memory_rises_at_its_slew_rate_and_stops_at_the_target() -> None:
+    """1024 MB a minute: 1 GiB after 60 s; 40 % of 24 GiB = 9.6 GiB is reached and kept."""
+    rig = Rig()
+    rig.run_for(60)
+    assert rig.host.held[Resource.MEMORY] == pytest.approx(1 * GIB, rel=0.02)
+    assert rig.plan.memory.reason is Reason.RISING
+    rig.run_for(600)
+    assert rig.host.held[Resource.MEMORY] == pytest.approx(9.6 * GIB, rel=0.003)
+    assert rig.plan.memory.reason is Reason.HOLDING
+
+
+def test_disk_is_taken_to_the_target() -> None:
+    """40 % of 100 GiB, at 256 MiB a second: there after 160 s."""
+    rig = Rig()
+    rig.run_for(200)
+    assert rig.host.held[Resource.DISK] == pytest.approx(40 * GIB, rel=0.003)
+
+
+def test_a_tenant_that_takes_all_cores_has_them_and_the_target_comes_back() -> None:
+    """From 20 s to 40 s the tenant wants everything: our duty is 0 within 1 s, back after."""
+    rig = Rig(FakeHost(tenant_cpu=lambda t: 1.0 if 1020 <= t < 1040 else 0.0))
+    rig.run_for(21)
+    assert rig.plan.cpu.lease == 0.0
+    assert rig.plan.cpu.reason is Reason.TENANT_ABOVE
+    rig.run_for(21)
+    assert rig.cpu_mean(10) == pytest.approx(0.40, abs=0.005)
+
+
+def test_a_partial_tenant_is_filled_up_to_the_target() -> None:
+    """Tenant at 25 %: own 15 %, together 40 %."""
+    rig = Rig(FakeHost(tenant_cpu=lambda _: 0.25))
+    rig.run_for(5)
+    assert rig.cpu_mean(20) == pytest.approx(0.40, abs=0.001)
+    assert rig.plan.cpu.demand_ratio == pytest.approx(0.15, abs=0.01)
+
+
+def test_memory_is_given_back_within_a_cycle_when_the_tenant_wants_it() -> None:
+    """Held 9.6 GiB; the tenant takes 8 GiB at once: 1.6 GiB stay with us two cycles later."""
+    rig = Rig(FakeHost(tenant_memory_bytes=lambda t: 8 * GIB if t >= 1700 else 0))
+    rig.run_for(699.9)
+    assert rig.host.held[Resource.MEMORY] == pytest.approx(9.6 * GIB, rel=0.003)
+    rig.run_for(0.3)
+    assert rig.host.held[Resource.MEMORY] == pytest.approx(1.6 * GIB, rel=0.02)
+
+
+def test_a_touched_memory_floor_stops_growth_for_the_hold_off() -> None:
+    """The tenant leaves less than 5 %: what is missing is given back, then nothing grows."""
+    rig = Rig(
+        FakeHost(
+            memory_bytes=8 * GIB,
+            tenant_memory_bytes=lambda t: int(7.5 * GIB) if 1100 <= t < 1110 else 0,
+        ),
+        rules=policy(memory=0.4, hold_off_s=100.0),
+    )
+    rig.run_for(99.9)
+    assert rig.host.held[Resource.MEMORY] > GIB
+    rig.run_for(0.3)
+    assert rig.host.held[Resource.MEMORY] == 0
+    rig.run_for(50)  # the tenant has gone at 1110; hold-off until 1200
+    assert rig.host.held[Resource.MEMORY] == 0
+    assert rig.plan.memory.reason is Reason.HOLD_OFF
+    rig.run_for(60)
+    assert rig.host.held[Resource.MEMORY] > 0
+
+
+def test_inhibit_takes_all_load_away_and_its_end_brings_it_back() -> None:
+    """The order is obeyed in the next cycle, and again when it has expired."""
+    rig = Rig()
+    rig.run_for(30)
+    rig.switch.order = Inhibit(reason="patch", by="ops", until_utc_s=rig.host.utc() + 10)
+    rig.run_for(0.2)
+    assert all(d.lease == 0 and d.stop and d.reason is Reason.INHIBITED for d in rig.plan)
+    rig.run_for(15)
+    assert rig.plan.cpu.lease > 0.3
+
+
+def test_samples_are_recorded_each_interval_with_own_and_organic_apart() -> None:
+    """In ten minutes ten samples of 60 s, the settled ones at 40 % with 20 % of it ours."""
+    rig = Rig(FakeHost(tenant_cpu=lambda _: 0.20))
+    rig.run_for(601)
+    spans = [record.sample.span_s for record in rig.history.records]
+    assert spans == pytest.approx([60.0] * 10, abs=0.11)
+    usage = rig.history.records[-1].sample.usage.cpu
+    assert usage is not None
+    assert usage.total_ratio == pytest.approx(0.40, abs=0.001)
+    assert usage.own_ratio == pytest.approx(0.20, abs=0.001)
+    assert usage.organic_ratio == pytest.approx(0.20, abs=0.001)
+
+
+def test_the_interval_does_not_drift() -> None:
+    """An hour of 60 s samples ends within a second of an hour."""
+    rig = Rig(FakeHost(step_s=0.1))
+    rig.run_for(3601)
+    assert len(rig.history.records) == 60
+    first, last = rig.history.records[0].sample.utc_s, rig.history.records[-1].sample.utc_s
+    assert last - first == pytest.approx(59 * 60, abs=1.0)
+
+
+def test_after_a_gap_the_first_cycle_only_measures() -> None:
+    """A suspend of ten minutes: no lease rises, and the sample of the gap is not recorded."""
+    rig = Rig()
+    rig.run_for(30)
+    before = rig.plan
+    rig.host.wait_until(rig.host.now_s + 600)
+    rig.daemon.cycle()
+    assert {d.reason for d in rig.plan} == {Reason.MEASURING}
+    for was, now in zip(before, rig.plan, strict=True):
+        assert now.lease <= was.lease
+    rig.run_for(30)
+    assert rig.history.records == []
+
+
+def test_a_failing_sensor_is_a_missing_value_and_lets_go_after_a_while() -> None:
+    """CPU counters gone: lease kept at most for 3 s, then 0; the sample has None, not 0."""
+    rig = Rig(interval_s=10)
+    rig.run_for(30)
+    rig.host.failing = frozenset({"cpu"})
+    kept = rig.plan.cpu.lease
+    rig.run_for(2)
+    assert rig.plan.cpu.reason is Reason.NO_READING
+    assert 0 < rig.plan.cpu.lease <= kept
+    rig.run_for(12)
+    assert rig.plan.cpu.lease == 0
+    assert rig.history.records[-1].sample.usage.cpu is None
+    assert rig.history.records[-1].sample.usage.memory is not None
+
+
+def test_a_killed_memory_stresser_backs_off() -> None:
+    """The OOM killer took it: nothing is held for the hold-off, then it rises again slowly."""
+    rig = Rig(rules=policy(hold_off_s=60.0))
+    rig.run_for(60)
+    rig.host.exits.append(
+        StresserExit(resource=Resource.MEMORY, cause=ExitCause.KILLED, detail="killed")
+    )
+    rig.run_for(59)
+    assert rig.plan.memory.reason is Reason.STRESSER_DOWN
+    assert rig.host.held[Resource.MEMORY] == 0
+    assert rig.plan.cpu.lease > 0.3  # the others go on
+    rig.run_for(5)
+    assert 0 < rig.host.held[Resource.MEMORY] < 0.2 * GIB
+    assert "stresser.exited" in rig.log.names()
+
+
+def test_a_crash_loop_trips_until_resumed() -> None:
+    """Five ends in ten seconds latch the resource off; `resume` lifts it."""
+    rig = Rig()
+    event = StresserExit(resource=Resource.CPU, cause=ExitCause.FAILED, detail="exit code 1")
+    for _ in range(5):
+        rig.host.exits.append(event)
+        rig.run_for(1.2)
+    rig.run_for(100)
+    assert rig.plan.cpu.reason is Reason.STRESSER_TRIPPED
+    rig.switch.resume_pending = True
+    rig.run_for(5)
+    assert rig.plan.cpu.reason is Reason.HOLDING
+
+
+def test_without_a_data_disk_nothing_is_done_to_the_disk_and_it_is_said() -> None:
+    """The reason is in the plan, and the other two are held all the same."""
+    rig = Rig(FakeHost(has_disk=False), disk_reason=Reason.NO_DATA_DISK)
+    rig.run_for(10)
+    assert rig.plan.disk.reason is Reason.NO_DATA_DISK
+    assert rig.plan.disk.lease == 0
+    assert rig.plan.cpu.reason is Reason.HOLDING
+
+
+def test_a_changed_target_is_obeyed_in_the_next_cycles() -> None:
+    """Live reload: the same daemon goes from 40 % to 20 % and on to 60 %."""
+    rig = Rig()
+    rig.run_for(5)
+    for target in (0.2, 0.6):
+        rig.settled = dataclasses.replace(rig.settled, policy=policy(cpu=target))
+        rig.run_for(3)
+        assert rig.cpu_mean(10) == pytest.approx(target, abs=0.002)
+
+
+class BrokenSensors:
+    """Raises for a number of reads, then works: a bug, for sensors never raise."""
+
+    def __init__(self, host: FakeHost, failures: int) -> None:
+        self.host, self.left = host, failures
+
+    def read(self) -> object:
+        """Raise while failures are left."""
+        if self.left:
+            self.left -= 1
+            raise RuntimeError("a bug")
+        return self.host.read()
+
+
+@pytest.mark.parametrize(("failures", "code"), [(2, 0), (3, 1)])
+def test_an_exception_lets_go_and_three_in_a_row_end_the_daemon(failures: int, code: int) -> None:
+    """Two failed cycles are survived with all load released; the third is the end, exit 1."""
+    rig = Rig()
+    rig.daemon._ports.sensors = BrokenSensors(rig.host, failures)  # type: ignore[assignment] # a fake bug
+    cycles = 0
+
+    def stop_soon() -> None:
+        nonlocal cycles
+        cycles += 1
+        if cycles == 3:
+            rig.daemon.stop()
+
+    rig.daemon._tend = stop_soon
+    assert rig.daemon.run() == code
+    assert rig.log.names().count("cycle.failed") == failures
+    assert rig.host.closed
+    assert rig.host.duty == 0.0
+
+
+def test_all_load_is_gone_when_the_loop_returns() -> None:
+    """Stop ends the loop after the cycle under way and closes the actuators."""
+    rig = Rig()
+    rig.daemon._tend = rig.daemon.stop
+    assert rig.daemon.run() == 0
+    assert rig.host.closed
