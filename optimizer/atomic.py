@@ -1,0 +1,74 @@
+"""Replaces a file as a whole: a reader sees the old content or the new, never a part."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+_SHARING_RETRIES = 20
+"""On Windows a file cannot be replaced while somebody reads it; readers are done sooner."""
+_SHARING_PAUSE_S = 0.01
+_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+
+
+def replace_file(path: Path, content: bytes, *, durable: bool, mode: int = 0o644) -> None:
+    """Make `content` the content of `path`; the old file stays if this fails.
+
+    The new content is written beside the old one and renamed over it.
+    `durable` also syncs the file and its directory, so that a power cut
+    leaves the old or the new content; without it a cut may leave an empty
+    file. `mode` does not depend on the umask; Windows ignores it. A symbolic
+    link at `path` is replaced, not followed. A process killed in here can
+    leave one file named `.<name>.*.tmp` behind.
+
+    Raises OSError.
+    """
+    name = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
+    descriptor = os.open(name, _CREATE_FLAGS, 0o600)
+    with ExitStack() as undo:
+        undo.callback(_remove, name)
+        with open(descriptor, "wb") as file:
+            if sys.platform != "win32":
+                os.fchmod(descriptor, mode)
+            file.write(content)
+            file.flush()
+            if durable:
+                os.fsync(descriptor)
+        _rename_over(name, path)
+        undo.pop_all()
+    if durable:
+        sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make renames and removals in a directory survive a power cut; nothing to do on Windows.
+
+    Raises OSError.
+    """
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(name: Path) -> None:
+    with suppress(OSError):
+        name.unlink()
+
+
+def _rename_over(name: Path, path: Path) -> None:
+    if sys.platform == "win32":
+        for _ in range(_SHARING_RETRIES):
+            try:
+                os.replace(name, path)
+            except PermissionError:
+                time.sleep(_SHARING_PAUSE_S)
+            else:
+                return
+    os.replace(name, path)
