@@ -1,0 +1,50 @@
+"""The `optimizer` command: `optimizer COMMAND --help` tells what each one does."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+EXIT_FAILED = 1
+
+# command -> (file of its group in optimizer.cli, one line of help)
+COMMANDS = {
+    "run": ("run", "run the daemon in the foreground; Ctrl-C releases everything"),
+    "status": ("status", "what is held now, and why"),
+    "plan": ("plan", "dry run: what it would do now, and why"),
+    "check-config": ("check_config", "every fault of the configuration; exit 0 or 78"),
+    "pause": ("switch", "take all load away, for a while or until resumed"),
+    "resume": ("switch", "lift a pause, and let tripped stressers start again"),
+    "glances-config": ("glances_config", "write the configuration for Glances"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code (0 done, 1 failed, 2 usage, 75 try later, 78 bad config)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(
+        prog="optimizer",
+        description="Holds this host's CPU, memory and disk utilisation at a target.",
+        epilog="`optimizer COMMAND --help` tells more. Start with `optimizer plan`.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    # Only the group that is asked for is imported: the daemon pays for no other.
+    asked = next((word for word in arguments if word in COMMANDS), None)
+    for name, (group, text) in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        if name == asked:
+            import_module(f"optimizer.cli.{group}").define(command, name)
+    args = parser.parse_args(arguments)
+    try:
+        return int(args.execute(args))
+    except KeyboardInterrupt:
+        return EXIT_FAILED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return EXIT_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,246 @@
+"""One stresser process: its start, its pipes, its reports, its end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from pathlib import Path
+
+import psutil
+
+from optimizer.model import ExitCause, Resource, StresserExit
+from stressers import lease
+
+_PROGRAM = Path(lease.__file__).with_name("__main__.py")
+_REPORT_LIMIT_BYTES = 1 << 20
+"""A report without an end beyond this is thrown away; ours are below a page per worker."""
+_CODE_WORKER_KILLED = 3
+"""Exit code of a stresser whose own worker was killed from outside."""
+
+
+class StresserProcess:
+    """A running stresser that obeys leases on its standard input.
+
+    It dies when its standard input or its life pipe is closed, when this
+    process ends, or when its lease runs out. Starting raises OSError.
+    """
+
+    def __init__(self, resource: Resource, arguments: tuple[str, ...]) -> None:
+        self.resource = resource
+        self.pids: tuple[int, ...] = ()
+        self.held = 0.0
+        self.means: tuple[str, ...] = ()
+        self.missing: tuple[str, ...] = ()
+        self.place: str | None = None
+        self.last_error: str | None = None
+        self._cpu_s: dict[int, float] = {}
+        self._sent: tuple[float, float] = (-1.0, float("-inf"))
+        self._buffer = b""
+        life_read, self._life_write = _life_pipe()
+        command = [sys.executable, "-I", "-S", str(_PROGRAM), resource.value, *arguments]
+        command += ["--leased", "--parent", str(os.getpid())]
+        if life_read is not None:
+            command += ["--life-fd", str(life_read)]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                pass_fds=() if life_read is None else (life_read,),
+                bufsize=0,
+            )
+        except OSError:
+            self._close_life()
+            raise
+        finally:
+            if life_read is not None:
+                os.close(life_read)
+        self.pids = (self._process.pid,)
+        self._reports = _reports_of(self._process)
+
+    def renew(self, wanted: float, now_s: float) -> None:
+        """Send the lease when it has changed or its renewal is due; never blocks for long."""
+        sent, sent_s = self._sent
+        changed = abs(wanted - sent) > _smallest_change(self.resource)
+        if not changed and now_s - sent_s < lease.RENEW_S:
+            return
+        stdin = self._process.stdin
+        if stdin is None or stdin.closed:
+            return
+        line = lease.encode(self.resource.value, wanted, ttl_s=lease.TTL_S)
+        # A full or broken pipe is an unhealthy stresser: its lease runs out, and its end is seen.
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            stdin.write(line)
+            self._sent = (wanted, now_s)
+
+    def listen(self) -> None:
+        """Take in the reports that have arrived."""
+        self._buffer += self._reports.read()
+        *lines, self._buffer = self._buffer.split(b"\n")
+        if len(self._buffer) > _REPORT_LIMIT_BYTES:
+            self._buffer = b""
+        for line in lines:
+            with contextlib.suppress(ValueError, TypeError, KeyError):
+                self._heard(json.loads(line))
+
+    def _heard(self, report: dict[str, object]) -> None:
+        kind = report["report"]
+        if kind == "ready":
+            self.pids = tuple(int(str(pid)) for pid in _list(report["pids"]))
+            self.means = tuple(str(item) for item in _list(report["means"]))
+            self.missing = tuple(str(item) for item in _list(report["missing"]))
+            place = report.get("place")
+            self.place = None if place is None else str(place)
+        elif kind == "held":
+            self.held = float(str(report["bytes"]))
+            self.last_error = None
+        elif kind == "limited":
+            self.last_error = f"limited by {report['by']}"
+        elif kind == "error":
+            self.last_error = str(report["message"])[:500]
+
+    def cpu_s(self) -> float:
+        """CPU seconds used by all of its processes until now; never falls."""
+        for pid in self.pids:
+            now = process_cpu_s(pid)
+            if now is not None:
+                self._cpu_s[pid] = max(now, self._cpu_s.get(pid, 0.0))
+        return sum(self._cpu_s.values())
+
+    def ended(self) -> StresserExit | None:
+        """How it ended; None while it lives."""
+        code = self._process.poll()
+        if code is None:
+            return None
+        self.listen()
+        if code in {-signal.SIGTERM, 0}:
+            cause, what = ExitCause.FAILED, "ended by itself"
+        elif sys.platform != "win32" and code == -signal.SIGALRM:
+            cause, what = ExitCause.EXPIRED, "its lease ran out"
+        elif code == _CODE_WORKER_KILLED or (sys.platform != "win32" and code == -signal.SIGKILL):
+            cause, what = ExitCause.KILLED, "killed from outside"
+        else:
+            cause, what = ExitCause.FAILED, f"exit code {code}"
+        detail = f"{what}: {self.last_error}" if self.last_error else what
+        return StresserExit(resource=self.resource, cause=cause, detail=detail)
+
+    def kill(self) -> None:
+        """End it and its workers at once, without waiting."""
+        self._close_life()
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+        # Popen never signals a process that it has reaped, so this cannot hit another one.
+        self._process.kill()
+
+    def gone(self) -> bool:
+        """Whether all of its processes have ended; reaps the one that is our child."""
+        if self._process.poll() is None:
+            return False
+        return not any(_alive(pid) for pid in self.pids)
+
+    def close(self) -> None:
+        """Let go of the pipes of an ended stresser."""
+        self._close_life()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+
+    def _close_life(self) -> None:
+        if self._life_write is not None:
+            os.close(self._life_write)
+            self._life_write = None
+
+
+def process_cpu_s(pid: int) -> float | None:
+    """CPU seconds that a process has used; None when it is gone.
+
+    On Linux from its CPU clock, exact to the nanosecond and without opening a
+    file: clock_getcpuclockid(3) makes the id by this formula.
+    """
+    if sys.platform == "linux":
+        try:
+            return time.clock_gettime((~pid << 3) | 2)
+        except OSError:
+            return None
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return None
+    return float(times.user + times.system)
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process still runs; one that only waits to be reaped by init does not."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _smallest_change(resource: Resource) -> float:
+    """Below this a new lease is not worth a line: a twentieth of a point of duty, one byte."""
+    return 0.0005 if resource is Resource.CPU else 0.5
+
+
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
+def _life_pipe() -> tuple[int | None, int | None]:
+    """A pipe on which nothing is ever written; the stresser is killed when its end is closed."""
+    return os.pipe() if sys.platform == "linux" else (None, None)
+
+
+class _PolledReports:
+    """The stresser's output, read without ever waiting for it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def read(self) -> bytes:
+        try:
+            return os.read(self._descriptor, 1 << 16)
+        except (BlockingIOError, OSError):
+            return b""
+
+
+class _ThreadedReports:
+    """The same for Windows, whose pipes cannot be polled: a thread reads them."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._chunks: deque[bytes] = deque(maxlen=256)
+        threading.Thread(target=self._pump, daemon=True).start()
+
+    def _pump(self) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := os.read(self._descriptor, 1 << 16):
+                self._chunks.append(chunk)
+
+    def read(self) -> bytes:
+        chunks = []
+        while self._chunks:
+            chunks.append(self._chunks.popleft())
+        return b"".join(chunks)
+
+
+def _reports_of(process: subprocess.Popen[bytes]) -> _PolledReports | _ThreadedReports:
+    stdin, stdout = process.stdin, process.stdout
+    if stdin is None or stdout is None:
+        message = "the stresser was started without pipes"
+        raise OSError(message)
+    if sys.platform == "win32":
+        return _ThreadedReports(stdout.fileno())
+    os.set_blocking(stdin.fileno(), False)
+    os.set_blocking(stdout.fileno(), False)
+    return _PolledReports(stdout.fileno())

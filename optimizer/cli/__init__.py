@@ -1,0 +1,1 @@
+"""The commands: arguments only, one file for each group, heavy imports inside the command."""

@@ -1,0 +1,124 @@
+"""What all commands share: --config and --set, exit codes, where the files are."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from optimizer.directories import Directories, directories
+from optimizer.errors import ConfigError
+from optimizer.settings import Loaded, Settings, find_file, load, parse_overrides
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_TRY_LATER = 75
+"""EX_TEMPFAIL of sysexits(3): another instance runs."""
+EXIT_CONFIG = 78
+"""EX_CONFIG of sysexits(3): the configuration has faults."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configured:
+    """The configuration in force and the directories that follow from it."""
+
+    loaded: Loaded
+    directories: Directories
+    overrides: dict[str, str]
+    explicit_file: Path | None
+
+    def find(self) -> Path | None:
+        """The configuration file as it would be found now."""
+        return _find(self.explicit_file, self.overrides)
+
+
+def define(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose the configuration."""
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="configuration file (default: optimizer.env or .env in CONFIG_DIR, else built-in)",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="KEY=VALUE",
+        help="set one key, above environment and file; may be repeated",
+    )
+
+
+def configured(args: argparse.Namespace) -> Configured:
+    """Load what the arguments, the environment and the file say. Raises ConfigError."""
+    overrides = parse_overrides(args.overrides)
+    file = _find(args.config, overrides)
+    loaded = load(file=file, environ=os.environ, overrides=overrides)
+    return Configured(
+        loaded=loaded,
+        directories=_directories(loaded.settings),
+        overrides=overrides,
+        explicit_file=args.config,
+    )
+
+
+def say_faults(error: ConfigError) -> int:
+    """Print every fault for a person; the exit code for them."""
+    count = len(error.faults)
+    print(f"The configuration has {count} fault{'s' * (count != 1)}:", file=sys.stderr)
+    for fault in error.faults:
+        print(f"  - {fault}", file=sys.stderr)
+    return EXIT_CONFIG
+
+
+def where_running(own: Directories) -> Directories:
+    """The directories of the daemon to talk to: those configured, else the system's daemon.
+
+    A plain user who asks for the status means the daemon of the host, which
+    keeps its files where root's daemon does.
+    """
+    from optimizer.app import running
+
+    system = _usual(is_root=True)
+    if running(own) is None and running(system) is not None:
+        return system
+    return own
+
+
+def _find(explicit: Path | None, overrides: dict[str, str]) -> Path | None:
+    environ = {**os.environ, **{k: v for k, v in overrides.items() if v}}
+    workspace = environ.get("WORKSPACE_DIR", "").strip()
+    default = _usual(is_root=_is_root(), workspace=Path(workspace) if workspace else None)
+    return find_file(explicit=explicit, environ=environ, default_config_dir=default.config)
+
+
+def _directories(settings: Settings) -> Directories:
+    return directories(
+        workspace=settings.workspace_dir,
+        log=settings.log_dir,
+        config=settings.config_dir,
+        environ=os.environ,
+        is_root=_is_root(),
+        platform=sys.platform,
+        home=Path.home(),
+    )
+
+
+def _usual(*, is_root: bool, workspace: Path | None = None) -> Directories:
+    environ = {k: v for k, v in os.environ.items() if not (is_root and k.startswith("XDG_"))}
+    return directories(
+        workspace=workspace,
+        log=None,
+        config=None,
+        environ=environ,
+        is_root=is_root,
+        platform=sys.platform,
+        home=Path.home(),
+    )
+
+
+def _is_root() -> bool:
+    return sys.platform != "win32" and os.geteuid() == 0

@@ -1,0 +1,122 @@
+"""`optimizer plan`: a dry run; what the daemon does or would do now, in sentences."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from optimizer.cli.common import EXIT_OK, Configured, configured, say_faults, where_running
+from optimizer.cli.common import define as define_common
+from optimizer.errors import ConfigError
+
+MEASURE_S = 2.0
+STEP_S = 0.1
+
+
+def define(parser: argparse.ArgumentParser, _name: str) -> None:
+    """Add this command's options."""
+    define_common(parser)
+    parser.set_defaults(execute=execute)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Print what is done and why; starts nothing and changes nothing."""
+    from optimizer import app
+    from optimizer.report.explain import Pace, sentences
+
+    try:
+        found = configured(args)
+    except ConfigError as exc:
+        return say_faults(exc)
+    policy = app.derive(found.loaded.settings, app.look(found.loaded.settings)).settled.policy
+    pace = Pace(
+        memory_bytes_per_s=policy.memory_rise_bytes_per_s,
+        disk_bytes_per_s=policy.disk_rise_bytes_per_s,
+    )
+    status, source = _running_status(found) or (_measured_status(found), _DRY)
+    print(
+        f"{source} {status['platform']}, {status['cpus']} CPUs, "
+        f"{status['nominal_memory_gb']:g} GB: a {status['host_class']} host."
+    )
+    for line in sentences(status, pace):
+        print(f"- {line}")
+    return EXIT_OK
+
+
+_DRY = f"Dry run, measured for {MEASURE_S:g} s:"
+
+
+def _running_status(found: Configured) -> tuple[dict[str, Any], str] | None:
+    """The document of the daemon that runs; measuring beside it would count its load as tenant."""
+    from optimizer import app
+    from optimizer.adapters import status_file
+
+    places = where_running(found.directories)
+    if app.running(places) is None:
+        return None
+    status = status_file.read(places.runtime / app.STATUS_NAME)
+    return None if status is None else (status, f"The daemon (pid {status['pid']}) runs:")
+
+
+def _measured_status(found: Configured) -> dict[str, Any]:
+    """The document that a daemon without any load of its own would write."""
+    from optimizer import app
+    from optimizer.adapters.sensors import HostSensors
+    from optimizer.adapters.switch import FileSwitch
+    from optimizer.control.decide import ControlState, decide
+    from optimizer.control.estimate import CpuClock, estimate
+    from optimizer.model import (
+        CycleReport,
+        Observation,
+        Orders,
+        OwnCounters,
+        PerResource,
+        Reading,
+        StresserState,
+    )
+    from optimizer.report.status import Surroundings, document
+
+    settings = found.loaded.settings
+    machine = app.look(settings)
+    derived = app.derive(settings, machine)
+    sensors = HostSensors(disk_mounts=derived.scope.mounts)
+    nothing = Observation(own=OwnCounters())
+    orders = Orders(
+        policy=derived.settled.policy,
+        inhibit=FileSwitch(found.directories.state).inhibit(time.time()),
+        disk_reason=derived.scope.reason,
+    )
+    state = ControlState()
+    first = reading = Reading(host=sensors.read(), own=nothing.own)
+    verdict = decide(state, reading, nothing, orders)
+    while reading.host.monotonic_s - first.host.monotonic_s < MEASURE_S:
+        time.sleep(STEP_S)
+        reading = Reading(host=sensors.read(), own=nothing.own)
+        verdict = decide(verdict.state, reading, nothing, orders)
+    none = StresserState(place=None)
+    report = CycleReport(
+        utc_s=time.time(),
+        cycle_count=0,
+        recent=estimate(first, reading, orders.policy, CpuClock.STAT),
+        sample=None,
+        plan=verdict.plan,
+        orders=orders,
+        stressers=PerResource(cpu=none, memory=none, disk=none),
+        means=None,
+        sensor_failures=reading.host.failures,
+    )
+    around = Surroundings(
+        interval_s=derived.settled.interval_s,
+        period_days=derived.settled.period_days,
+        disk_note=derived.scope.note,
+        history_path=str(found.directories.state / app.HISTORY_NAME),
+        glances_state="off",
+        glances_url=None,
+        glances_message="",
+        config_file=None if found.loaded.file is None else str(found.loaded.file),
+        config_ok=True,
+        config_message="",
+        warnings=found.loaded.warnings,
+    )
+    return document(report, app.host_facts(machine, time.time()), around)

@@ -1,0 +1,110 @@
+"""`optimizer run`: the daemon in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from optimizer.cli.common import (
+    EXIT_FAILED,
+    EXIT_TRY_LATER,
+    Configured,
+    configured,
+    say_faults,
+)
+from optimizer.cli.common import define as define_common
+from optimizer.errors import AlreadyRunningError, ConfigError, OptimizerError
+
+if TYPE_CHECKING:
+    from optimizer.app import Machine
+    from optimizer.upkeep import Derived
+
+
+def define(parser: argparse.ArgumentParser, _name: str) -> None:
+    """Add this command's options."""
+    define_common(parser)
+    parser.set_defaults(execute=execute)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run the daemon until a signal ends it."""
+    try:
+        found = configured(args)
+        return _run(found)
+    except ConfigError as exc:
+        return say_faults(exc)
+    except AlreadyRunningError as exc:
+        print(f"optimizer: {exc}", file=sys.stderr)
+        return EXIT_TRY_LATER
+    except OptimizerError as exc:
+        print(f"optimizer: {exc}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def _run(found: Configured) -> int:
+    from optimizer import app
+    from optimizer.adapters import log as log_adapter
+    from optimizer.directories import make
+    from optimizer.settings import SettingsWatch
+
+    settings = found.loaded.settings
+    make(found.directories)
+    log = log_adapter.configure(
+        directory=found.directories.log,
+        level=settings.log_level,
+        max_mb=settings.log_max_mb,
+        total_mb=settings.log_total_mb,
+        keep_days=settings.log_keep_days,
+        console=sys.stderr,
+    )
+    for warning in found.loaded.warnings:
+        log.warning("config.warned", message=warning)
+    watch = SettingsWatch(
+        found.loaded, find=found.find, environ=dict(os.environ), overrides=found.overrides
+    )
+    try:
+        code = app.run(
+            found.loaded,
+            found.directories,
+            watch=watch,
+            log=log,
+            announce=lambda machine, derived: _announce(found, machine, derived),
+        )
+        log.info("daemon.stopped", exit_code=code)
+    finally:
+        log_adapter.shutdown()
+    return code
+
+
+def _announce(found: Configured, machine: Machine, derived: Derived) -> None:
+    """Say in plain words what will be held, where, and how to end it."""
+    settings, policy = found.loaded.settings, derived.settled.policy
+    target, scope = policy.target, derived.scope
+    file = found.loaded.file or "built-in defaults"
+    lines = [
+        f"CloudResourceOptimizer on {machine.platform}: {machine.cpus} CPUs, "
+        f"{machine.nominal_memory_gb:g} GB ({machine.host_class.value} host), {file}",
+        f"  CPU     held at {_percent(target.cpu)} of {machine.cpus} CPUs",
+        f"  memory  held at {_percent(target.memory)} ({settings.memory_metric.value}), "
+        f"rising by at most {settings.memory_rise_mb_per_minute:g} MB a minute",
+    ]
+    if scope.hold_path is None:
+        lines.append(f"  disk    nothing is done: {scope.note}")
+    else:
+        lines.append(
+            f"  disk    held at {_percent(target.disk)} of {', '.join(scope.mounts)}, "
+            f"in unlinked files in {scope.hold_path}"
+        )
+    lines += [
+        f"  files   history and inhibit in {found.directories.state}, "
+        f"log in {found.directories.log}",
+        "  Ctrl-C or SIGTERM releases everything. `optimizer status`, `optimizer pause` "
+        "from another terminal.",
+    ]
+    print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def _percent(ratio: float) -> str:
+    return f"{100 * ratio:g} %"

@@ -1,0 +1,126 @@
+"""`optimizer status`: what the daemon holds now, and why; works while it hangs or is gone."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from typing import Any
+
+from optimizer.cli.common import EXIT_FAILED, EXIT_OK, configured, say_faults, where_running
+from optimizer.cli.common import define as define_common
+from optimizer.directories import Directories
+from optimizer.errors import ConfigError, HistoryError
+
+STALE_S = 5.0
+"""A status that is older than this was not written by a healthy daemon: it writes each second."""
+WATCH_S = 1.0
+
+
+def define(parser: argparse.ArgumentParser, _name: str) -> None:
+    """Add this command's options."""
+    define_common(parser)
+    parser.add_argument("--json", action="store_true", help="the status document, for programs")
+    parser.add_argument("--watch", action="store_true", help="again every second until Ctrl-C")
+    parser.set_defaults(execute=execute)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Print the status; exit 0 when a healthy daemon runs, 1 when none does or it hangs."""
+    try:
+        found = configured(args)
+    except ConfigError as exc:
+        return say_faults(exc)
+    try:
+        while True:
+            places = where_running(found.directories)
+            document = _document(places, found.loaded.settings.monitor_period_days)
+            text = json.dumps(document, indent=2) if args.json else _words(document)
+            if args.watch and not args.json and sys.stdout.isatty():
+                print("\x1b[H\x1b[2J", end="")
+            print(text, flush=True)
+            if not args.watch:
+                return EXIT_OK if document["running"] and not document["stale"] else EXIT_FAILED
+            time.sleep(WATCH_S)
+    except KeyboardInterrupt:
+        return EXIT_OK
+
+
+def _document(places: Directories, days: float) -> dict[str, Any]:
+    """The daemon's status document with `running` and `stale` added.
+
+    Without a daemon it has only the means of the history and who was paused.
+    """
+    from optimizer import app
+    from optimizer.adapters import status_file
+
+    holder = app.running(places)
+    status = status_file.read(places.runtime / app.STATUS_NAME) if holder else None
+    if status is None:
+        return {
+            "running": holder is not None,
+            "stale": holder is not None,
+            "pid": None if holder is None else holder.pid,
+            "inhibit": _inhibit(places),
+            "means": _means(places, days),
+        }
+    age_s = time.time() - float(str(status.get("updated_utc_s") or 0.0))
+    return {"running": True, "stale": abs(age_s) > STALE_S, "age_s": round(age_s, 1), **status}
+
+
+def _inhibit(places: Directories) -> dict[str, Any] | None:
+    from optimizer.adapters.switch import FileSwitch
+
+    order = FileSwitch(places.state).inhibit(time.time())
+    if order is None:
+        return None
+    return {"reason": order.reason, "by": order.by, "until_utc_s": order.until_utc_s}
+
+
+def _means(places: Directories, days: float) -> dict[str, Any]:
+    from optimizer import app
+    from optimizer.adapters.history import read_means
+    from optimizer.model import Resource
+
+    try:
+        means = read_means(places.state / app.HISTORY_NAME, time.time(), days)
+    except HistoryError as exc:
+        return {"error": str(exc)}
+    return {
+        resource.value: {
+            "mean": means.of.of(resource).mean_ratio,
+            "own_mean": means.of.of(resource).own_mean_ratio,
+            "coverage": means.of.of(resource).coverage_ratio,
+        }
+        for resource in Resource
+    } | {"days": means.days, "rows": means.rows}
+
+
+def _words(document: dict[str, Any]) -> str:
+    from optimizer.report.status_text import table
+
+    if "resources" in document:
+        note = ""
+        if document["stale"]:
+            note = (
+                f"The daemon (pid {document['pid']}) has written nothing for "
+                f"{document['age_s']:.0f} s: it hangs or is stopped; its stressers end by "
+                "themselves when their leases run out.\n"
+            )
+        return note + table(document)
+    if document["running"]:
+        return f"The daemon (pid {document['pid']}) runs but has written no status yet."
+    lines = ["No daemon runs here. Start it with ./start.sh or `optimizer run`."]
+    if document["inhibit"]:
+        lines.append(f"It is inhibited: {document['inhibit']['reason']}; `optimizer resume` lifts.")
+    means = document["means"]
+    if "error" in means:
+        lines.append(f"History: {means['error']}")
+    else:
+        lines.append(f"Means of the last {means['days']:g} days ({means['rows']} samples):")
+        for name in ("cpu", "memory", "disk"):
+            mean, coverage = means[name]["mean"], means[name]["coverage"]
+            value = "unknown" if mean is None else f"{100 * mean:.1f} %"
+            lines.append(f"  {name:<7} {value}, coverage {100 * coverage:.1f} %")
+    return "\n".join(lines)

@@ -1,0 +1,98 @@
+"""`optimizer pause` and `optimizer resume`: orders through files, also to a daemon that hangs."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import re
+import sys
+import time
+from datetime import UTC, datetime
+
+from optimizer.cli.common import EXIT_FAILED, EXIT_OK, configured, say_faults, where_running
+from optimizer.cli.common import define as define_common
+from optimizer.errors import ConfigError, SwitchError
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
+
+
+def define(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add the options of pause or resume."""
+    define_common(parser)
+    if name == "resume":
+        parser.set_defaults(execute=resume)
+        return
+    parser.add_argument(
+        "duration",
+        nargs="?",
+        type=duration_s,
+        metavar="DURATION",
+        help="such as 30m, 2h, 1h30m, 1d; without it until `optimizer resume`",
+    )
+    parser.add_argument("--reason", default="paused by an operator", help="shown in the status")
+    parser.set_defaults(execute=pause)
+
+
+def duration_s(text: str) -> float:
+    """Seconds of a duration such as 90s, 30m, 2h, 1h30m or 1d.
+
+    Raises argparse.ArgumentTypeError for anything else.
+    """
+    parts = _PART.findall(text.strip().lower())
+    total = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+    if "".join(number + unit for number, unit in parts) != text.strip().lower() or total <= 0:
+        message = f"{text!r} is no duration; write for example 30m, 2h, 1h30m or 1d"
+        raise argparse.ArgumentTypeError(message)
+    return total
+
+
+def pause(args: argparse.Namespace) -> int:
+    """Write the order; the daemon obeys it in its next cycle and after any restart."""
+    from optimizer.adapters import switch
+
+    now_s = time.time()
+    until_s = None if args.duration is None else now_s + args.duration
+    try:
+        places = where_running(configured(args).directories)
+        places.state.mkdir(parents=True, exist_ok=True)
+        switch.pause(
+            places.state,
+            until_utc_s=until_s,
+            reason=args.reason,
+            by=_who(),
+            now_utc_s=now_s,
+        )
+    except ConfigError as exc:
+        return say_faults(exc)
+    except (SwitchError, OSError) as exc:
+        print(f"optimizer: cannot pause: {exc}", file=sys.stderr)
+        return EXIT_FAILED
+    end = "until `optimizer resume`"
+    if until_s is not None:
+        end = f"until {datetime.fromtimestamp(until_s, UTC).astimezone():%Y-%m-%d %H:%M:%S %Z}"
+    print(f"Paused {end}: {args.reason}. All load is released within a second.")
+    return EXIT_OK
+
+
+def resume(args: argparse.Namespace) -> int:
+    """Lift the order, and the latch of stressers that ended too often."""
+    from optimizer.adapters import switch
+
+    try:
+        places = where_running(configured(args).directories)
+        switch.resume(places.state)
+    except ConfigError as exc:
+        return say_faults(exc)
+    except (SwitchError, OSError) as exc:
+        print(f"optimizer: cannot resume: {exc}", file=sys.stderr)
+        return EXIT_FAILED
+    print("Resumed: load comes back at its allowed rise.")
+    return EXIT_OK
+
+
+def _who() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown user"

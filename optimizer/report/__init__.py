@@ -1,0 +1,1 @@
+"""Read-only views of what the daemon has written; nothing in here changes anything."""

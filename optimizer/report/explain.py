@@ -1,0 +1,119 @@
+"""What the daemon does and why, in sentences; made of the status document's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from optimizer.model import Reason, Resource
+
+_GIB = float(1 << 30)
+_NAMES = {Resource.CPU: "CPU", Resource.MEMORY: "Memory", Resource.DISK: "Disk"}
+_ROUNDING = 0.0005
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast memory and disk may rise, for the estimate of when the target is reached."""
+
+    memory_bytes_per_s: float
+    disk_bytes_per_s: float
+
+
+def sentences(status: Mapping[str, Any], pace: Pace) -> list[str]:
+    """One paragraph for each resource: what is, what is wanted, what follows, and why."""
+    inhibit = status.get("inhibit")
+    lines = []
+    if inhibit:
+        lines.append(
+            f"Nothing is loaded: {inhibit['reason']} (by {inhibit['by']}). "
+            "`optimizer resume` lifts this; below is what would be done without it."
+        )
+    for resource in Resource:
+        facts = status["resources"][resource.value]
+        lines.append(f"{_NAMES[resource]}: {_paragraph(resource, facts, pace)}")
+    return lines
+
+
+def _paragraph(resource: Resource, facts: Mapping[str, Any], pace: Pace) -> str:
+    reason, target = Reason(facts["reason"]), facts["target"]
+    if reason is Reason.NO_TARGET:
+        return "the target is 0, so it is only watched."
+    if reason in {Reason.NO_DATA_DISK, Reason.NO_DISK}:
+        return f"nothing is done. {facts['note']}"
+    if facts["now"] is None or facts["capacity"] is None:
+        return "its utilisation cannot be read now, so nothing is added."
+    organic, capacity = facts["organic"], facts["capacity"]
+    said = [
+        f"the tenant uses {_percent(organic)} of {_amount(resource, 1.0, capacity)}, "
+        f"the target is {_percent(target)}."
+    ]
+    if organic >= target - _ROUNDING:
+        said.append("The tenant alone reaches it, so nothing is added.")
+        return " ".join(said)
+    reachable, limit = _reachable(resource, facts)
+    add = max(0.0, min(target, reachable) - organic)
+    said.append(f"So {_amount(resource, add, capacity)} ({_percent(add)}) is added{_how(facts)}.")
+    if reachable < target - _ROUNDING:
+        said.append(
+            f"The target cannot be reached now: {limit}, so it ends at {_percent(reachable)}."
+        )
+    said.append(_when(resource, facts, add, pace))
+    said.append(_obstacle(reason, str(facts["note"])))
+    return " ".join(part for part in said if part)
+
+
+def _reachable(resource: Resource, facts: Mapping[str, Any]) -> tuple[float, str]:
+    """The highest total that ceiling and floor allow, and which of them it is."""
+    ceiling = float(facts["ceiling"])
+    bounds = [(ceiling, f"the ceiling is {_percent(ceiling)}")]
+    if resource is not Resource.CPU:
+        floor = max(0.0, facts["organic"] + facts["own"] + facts["room"])
+        bounds.append((floor, "the rest must stay free"))
+    return min(bounds)
+
+
+def _how(facts: Mapping[str, Any]) -> str:
+    means = ", ".join(facts["means"])
+    place = f" on {facts['place']}" if facts["place"] else ""
+    return f"{place} by {means}" if means else place
+
+
+def _when(resource: Resource, facts: Mapping[str, Any], add: float, pace: Pace) -> str:
+    if resource is Resource.CPU:
+        return ""
+    missing = (add - facts["own"]) * facts["capacity"]
+    if missing <= _ROUNDING * facts["capacity"]:
+        return "It is held already."
+    rate = pace.memory_bytes_per_s if resource is Resource.MEMORY else pace.disk_bytes_per_s
+    return f"At the allowed rise it is there in {_duration(missing / rate)}."
+
+
+def _obstacle(reason: Reason, note: str) -> str:
+    texts = {
+        Reason.HOLD_OFF: "Growth waits: what must stay free was touched a short while ago.",
+        Reason.STRESSER_DOWN: f"Its stresser has ended and waits for its next start: {note}.",
+        Reason.STRESSER_TRIPPED: (
+            f"Its stresser has ended too often and stays off: {note}. "
+            "Mend the cause, then run `optimizer resume`."
+        ),
+    }
+    return texts.get(reason, "")
+
+
+def _percent(ratio: float) -> str:
+    return f"{100 * ratio:.1f} %"
+
+
+def _amount(resource: Resource, ratio: float, capacity: float) -> str:
+    if resource is Resource.CPU:
+        return f"{ratio * capacity:.2f} CPUs" if ratio < 1 else f"{capacity:.0f} CPUs"
+    return f"{ratio * capacity / _GIB:.1f} GiB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

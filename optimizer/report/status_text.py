@@ -1,0 +1,242 @@
+"""Renders status.json for people: a few short lines for Glances, a table for a terminal.
+
+Pure. A missing or senseless value is unknown and shown as a dash. What comes
+from outside, such as the reason of a pause, is stripped of everything that a
+terminal or a web page could take for an instruction.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping
+
+from optimizer.model import Reason, Resource
+
+LINE_CHARS = 45
+"""Longest line for Glances: its page wraps longer ones. Measured with Glances 4.5.8."""
+_UNKNOWN = "-"
+_NO_MARKUP = str.maketrans("<>&\"'`", "??????")
+
+SENTENCES: dict[Reason, str] = {
+    Reason.HOLDING: "own load carries the difference between the tenant and the setpoint",
+    Reason.RISING: "below the setpoint, rising as fast as the slew-rate limit allows",
+    Reason.TENANT_ABOVE: "the tenant alone reaches the setpoint, so nothing is added",
+    Reason.CEILING: "a ceiling keeps it below what the setpoint asks for",
+    Reason.FLOOR: "what must stay free keeps it below what the setpoint asks for",
+    Reason.HOLD_OFF: "no growth for a while, after a floor was touched or a stresser was killed",
+    Reason.INHIBITED: "paused by an operator or by the recovery tool",
+    Reason.MEASURING: "only measuring, after the start or after a gap in time",
+    Reason.NO_READING: "the sensor failed, so nothing is raised, and after a while all is released",
+    Reason.NO_TARGET: "the target is 0, so it is only watched",
+    Reason.NO_DATA_DISK: "DATA_DISK_ONLY is on and the host has no data disk",
+    Reason.NO_DISK: "no filesystem is eligible to be held",
+    Reason.STRESSER_DOWN: "the stresser ended and waits for its next start",
+    Reason.STRESSER_TRIPPED: "the stresser ended too often and stays off: optimizer resume",
+    Reason.STOPPING: "the daemon is going down",
+}
+"""What each reason means, in words."""
+
+WORDS: dict[Reason, str] = {
+    Reason.HOLDING: "holding",
+    Reason.RISING: "rising",
+    Reason.TENANT_ABOVE: "tenant",
+    Reason.CEILING: "ceiling",
+    Reason.FLOOR: "floor",
+    Reason.HOLD_OFF: "hold-off",
+    Reason.INHIBITED: "paused",
+    Reason.MEASURING: "measuring",
+    Reason.NO_READING: "unread",
+    Reason.NO_TARGET: "watched",
+    Reason.NO_DATA_DISK: "no disk",
+    Reason.NO_DISK: "no disk",
+    Reason.STRESSER_DOWN: "down",
+    Reason.STRESSER_TRIPPED: "tripped",
+    Reason.STOPPING: "stopping",
+}
+"""The same in at most nine characters, so that three of them fit on one line."""
+
+_SHORT = {Resource.CPU: "CPU", Resource.MEMORY: "Mem", Resource.DISK: "Disk"}
+
+
+def lines(status: Mapping[str, object]) -> list[str]:
+    """At most 5 lines of at most 45 ASCII characters, without < > & or quotes.
+
+    One line a resource: now, own part, target and the mean of the period, in
+    percent. Then the reasons or the pause, then the minute of the status and
+    the number of warnings; the minute shows whether the page is fresh.
+    """
+    days = _number(status, "period_days")
+    period = _UNKNOWN if days is None else f"{days:.0f}d"
+    shown = [
+        f"{_SHORT[resource]:<4} {_percent(of, 'now'):>6} own {_figure(of, 'own')}"
+        f" goal {_figure(of, 'target')} {period} {_percent(of, 'mean')}"
+        for resource, of in _resources(status)
+    ]
+    inhibit = _mapping(status, "inhibit")
+    if inhibit:
+        until = _number(inhibit, "until_utc_s")
+        end = "until resumed" if until is None else f"until {_time(until)[5:]}"
+        shown.append(f"PAUSED by {_text(inhibit, 'by')[:13]} {end}")
+    else:
+        shown.append(_reasons(status))
+    warnings = len(_texts(status, "warnings"))
+    updated = _time(_number(status, "updated_utc_s"))
+    shown.append(f"{updated}, warnings: {warnings}" if warnings else updated)
+    return [_plain(line)[:LINE_CHARS] for line in shown]
+
+
+def table(status: Mapping[str, object]) -> str:
+    """The whole status for a terminal, with a line end at its end."""
+    days = _number(status, "period_days")
+    head = f"mean {days:.0f} d" if days is not None else "mean"
+    rows = [
+        f"{'':8}{'now':>8}{'organic':>9}{'own':>8}{'setpoint':>10}{'target':>8}"
+        f"{head:>11}{'own mean':>10}{'coverage':>10}"
+    ]
+    rows += [
+        f"{resource.value:8}{_percent(of, 'now'):>8}{_percent(of, 'organic'):>9}"
+        f"{_percent(of, 'own'):>8}{_percent(of, 'setpoint'):>10}{_percent(of, 'target'):>8}"
+        f"{_percent(of, 'mean'):>11}{_percent(of, 'own_mean'):>10}{_percent(of, 'coverage'):>10}"
+        for resource, of in _resources(status)
+    ]
+    rows.append("")
+    rows += [f"{resource.value:8}{_why(of)}" for resource, of in _resources(status)]
+    rows.append("")
+    rows += [f"{name:9} {text}" for name, text in _facts(status)]
+    return "\n".join(rows) + "\n"
+
+
+def _facts(status: Mapping[str, object]) -> list[tuple[str, str]]:
+    """The lines below the table: name and text."""
+    facts = [
+        (
+            "daemon",
+            f"pid {_whole(status, 'pid')} since {_time(_number(status, 'started_utc_s'))},"
+            f" status of {_time(_number(status, 'updated_utc_s'), seconds=True)}",
+        ),
+        (
+            "host",
+            f"{_text(status, 'platform')}, {_text(status, 'host_class')},"
+            f" {_figure_of(_number(status, 'nominal_memory_gb'))} GB,"
+            f" {_whole(status, 'cpus')} CPUs, steal {_percent(status, 'steal')}",
+        ),
+    ]
+    inhibit = _mapping(status, "inhibit")
+    if inhibit:
+        until = _number(inhibit, "until_utc_s")
+        end = "until resumed" if until is None else f"until {_time(until)}"
+        facts.append(
+            (
+                "paused",
+                f"by {_text(inhibit, 'by')} since {_time(_number(inhibit, 'since_utc_s'))},"
+                f" {end}: {_text(inhibit, 'reason')}",
+            )
+        )
+    for name in ("means", "missing"):
+        for resource, of in _resources(status):
+            items = _texts(of, name)
+            if items:
+                facts.append((name, f"{resource.value}: {', '.join(items)}"))
+    history, glances = _mapping(status, "history"), _mapping(status, "glances")
+    works = {True: ", works", False: ", FAILS"}[history.get("ok") is True]
+    rows = f"{_text(history, 'path')}, {_whole(history, 'rows')} rows"
+    facts.append(("history", rows + (works if "ok" in history else "")))
+    page = [_text(glances, "state"), _clean(glances.get("url")), _clean(glances.get("message"))]
+    facts.append(("glances", ", ".join(part for part in page if part)))
+    config = _mapping(status, "config")
+    if config:
+        origin = _clean(config.get("file")) or "defaults, no file"
+        message = _clean(config.get("message"))
+        facts.append(("config", origin + (f": {message}" if message else "")))
+    facts += [("warning", text) for text in _texts(status, "warnings")]
+    return facts
+
+
+def _why(of: Mapping[str, object]) -> str:
+    reason = _reason(of)
+    parts = [SENTENCES[reason] if reason else _UNKNOWN]
+    parts += [f"at {place}" for place in [_clean(of.get("place"))] if place]
+    parts += [note for note in [_clean(of.get("note"))] if note]
+    return "; ".join(parts)
+
+
+def _reasons(status: Mapping[str, object]) -> str:
+    """The three reasons in one line, or one word when they agree."""
+    found = [(_SHORT[r], WORDS[x] if (x := _reason(of)) else "-") for r, of in _resources(status)]
+    if len({word for _, word in found}) == 1:
+        return f"All {found[0][1]}"
+    return ", ".join(f"{name} {word}" for name, word in found)
+
+
+def _reason(of: Mapping[str, object]) -> Reason | None:
+    try:
+        return Reason(of.get("reason"))
+    except ValueError:
+        return None
+
+
+def _resources(status: Mapping[str, object]) -> list[tuple[Resource, Mapping[str, object]]]:
+    found = _mapping(status, "resources")
+    return [(resource, _mapping(found, resource.value)) for resource in Resource]
+
+
+def _mapping(of: Mapping[str, object], key: str) -> Mapping[str, object]:
+    value = of.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _number(of: Mapping[str, object], key: str) -> float | None:
+    value = of.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def _percent(of: Mapping[str, object], key: str) -> str:
+    ratio = _number(of, key)
+    return _UNKNOWN if ratio is None else f"{ratio * 100:.1f}%"
+
+
+def _figure(of: Mapping[str, object], key: str) -> str:
+    return _percent(of, key).rstrip("%")
+
+
+def _figure_of(value: float | None) -> str:
+    return _UNKNOWN if value is None else f"{value:.1f}"
+
+
+def _whole(of: Mapping[str, object], key: str) -> str:
+    value = _number(of, key)
+    return _UNKNOWN if value is None else f"{value:.0f}"
+
+
+def _clean(value: object) -> str:
+    """A text with everything unprintable replaced; empty when it is no text."""
+    if not isinstance(value, str):
+        return ""
+    return "".join(char if char.isprintable() else "?" for char in value)
+
+
+def _plain(line: str) -> str:
+    return line.encode("ascii", "replace").decode("ascii").translate(_NO_MARKUP)
+
+
+def _text(of: Mapping[str, object], key: str) -> str:
+    return _clean(of.get(key)) or _UNKNOWN
+
+
+def _texts(of: Mapping[str, object], key: str) -> list[str]:
+    value = of.get(key)
+    return [_clean(item) for item in value] if isinstance(value, list | tuple) else []
+
+
+def _time(utc_s: float | None, *, seconds: bool = False) -> str:
+    """ISO-like date and time in UTC; a dash for what no calendar has."""
+    if utc_s is None:
+        return _UNKNOWN
+    try:
+        moment = datetime.datetime.fromtimestamp(utc_s, datetime.UTC)
+    except (OverflowError, OSError, ValueError):
+        return _UNKNOWN
+    return moment.strftime("%Y-%m-%d %H:%M:%S UTC" if seconds else "%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,145 @@
+"""What is in force, and what is looked after about once a second: reload, mounts, web page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from optimizer.control.disks import Scope
+from optimizer.errors import ConfigError
+from optimizer.loop import Settled
+from optimizer.model import Reason
+from optimizer.ports import Log
+from optimizer.settings import Loaded, Settings
+
+SCAN_S = 60.0
+"""How often the mount table is read again."""
+NEEDS_RESTART = (
+    "workspace_dir",
+    "log_dir",
+    "config_dir",
+    "log_level",
+    "log_max_mb",
+    "log_total_mb",
+    "log_keep_days",
+    "glances_enabled",
+    "glances_bind",
+    "glances_port",
+    "glances_password",
+    "glances_refresh_interval",
+    "platform",
+)
+"""Settings that are read once, at the start."""
+
+
+class Watch(Protocol):
+    """Tells when the configuration file has changed."""
+
+    def poll(self) -> Loaded | ConfigError | None:
+        """The new configuration, its faults, or None when nothing has changed."""
+        ...
+
+
+class Page(Protocol):
+    """The web page's process."""
+
+    def poll(self) -> None:
+        """Start it again when it has ended; never waits."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Derived:
+    """What the settings mean on this host."""
+
+    settled: Settled
+    scope: Scope
+
+
+class Upkeep:
+    """Holds the configuration in force; a reload replaces it whole or not at all.
+
+    `derive` works out what settings mean on this host, given the filesystems
+    in force before; `applied` hands the result to the adapters that keep a copy.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        *,
+        watch: Watch,
+        page: Page,
+        derive: Callable[[Settings, Scope | None], Derived],
+        applied: Callable[[Derived], None],
+        monotonic: Callable[[], float],
+        log: Log,
+    ) -> None:
+        self.loaded = loaded
+        self.rejected: ConfigError | None = None
+        self._watch = watch
+        self._page = page
+        self._derive = derive
+        self._applied = applied
+        self._monotonic = monotonic
+        self._log = log
+        self.derived = derive(loaded.settings, None)
+        self._scan_due_s = monotonic() + SCAN_S
+        applied(self.derived)
+
+    def settled(self) -> Settled:
+        """The configuration in force, as the loop wants it."""
+        return self.derived.settled
+
+    @property
+    def scope(self) -> Scope:
+        """The filesystems in force."""
+        return self.derived.scope
+
+    def disk_reason(self) -> Reason | None:
+        """Why there is no disk to hold; None when there is one."""
+        return self.derived.scope.reason
+
+    def hold_path(self) -> str | None:
+        """The directory in which disk space is held."""
+        return self.derived.scope.hold_path
+
+    def tend(self) -> None:
+        """Look after everything that is neither control nor record; never waits."""
+        self._page.poll()
+        news = self._watch.poll()
+        if isinstance(news, ConfigError):
+            self.rejected = news
+            self._log.error(
+                "config.rejected", faults=list(news.faults), kept="the last good configuration"
+            )
+        elif news is not None:
+            self._reload(news)
+        if self._monotonic() >= self._scan_due_s:
+            self._apply(self._derive(self.loaded.settings, self.scope))
+
+    def _reload(self, loaded: Loaded) -> None:
+        before, after = self.loaded.settings, loaded.settings
+        changed = [
+            name for name in after.__slots__ if getattr(before, name) != getattr(after, name)
+        ]
+        self.rejected = None
+        self.loaded = loaded
+        self._apply(self._derive(after, self.scope))
+        self._log.info(
+            "config.reloaded",
+            changed=[name.upper() for name in changed],
+            needs_restart=[name.upper() for name in changed if name in NEEDS_RESTART],
+        )
+
+    def _apply(self, derived: Derived) -> None:
+        self._scan_due_s = self._monotonic() + SCAN_S
+        if derived.scope != self.derived.scope:
+            self._log.info(
+                "disk.scope_changed",
+                mounts=list(derived.scope.mounts),
+                hold_path=derived.scope.hold_path,
+                note=derived.scope.note,
+            )
+        self.derived = derived
+        self._applied(derived)

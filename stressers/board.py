@@ -1,0 +1,80 @@
+"""Numbers that a crew and its workers share: commands one way, the ledger the other."""
+
+from __future__ import annotations
+
+import mmap
+
+_VALUE, _EXPIRES, _HEADER = 0, 1, 2
+_ORDER, _TARGET, _ANSWERED, _HELD, _ERRNO, _DENIED, _COLUMNS = range(7)
+
+
+class Board:
+    """Shared memory with one row for each worker, kept after a fork.
+
+    Each number is an aligned 8-byte double, written and read in one piece, and
+    has one writer. Whole numbers are exact up to 2**53.
+    """
+
+    __slots__ = ("_cells", "_map")
+
+    def __init__(self, workers: int, expires_s: float) -> None:
+        size = 8 * (_HEADER + _COLUMNS * workers)
+        # Shared on purpose: this page is how the crew speaks to its workers.
+        self._map = mmap.mmap(-1, size)
+        self._cells = memoryview(self._map).cast("d")
+        self._cells[_EXPIRES] = expires_s
+
+    @property
+    def expires_s(self) -> float:
+        """When the lease ends, on the monotonic clock; changes with each fresh lease."""
+        return self._cells[_EXPIRES]
+
+    @property
+    def value(self) -> float:
+        """What is leased, whether or not the lease has run out."""
+        return self._cells[_VALUE]
+
+    def value_at(self, now_s: float) -> float:
+        """What is leased now: 0 once the lease has run out."""
+        return self._cells[_VALUE] if now_s < self._cells[_EXPIRES] else 0.0
+
+    def publish(self, value: float, expires_s: float) -> None:
+        """Tell the workers what is leased and until when."""
+        self._cells[_VALUE] = value
+        self._cells[_EXPIRES] = expires_s
+
+    def command(self, index: int, target: float) -> None:
+        """Order a worker to hold `target` from now on."""
+        row = _HEADER + _COLUMNS * index
+        self._cells[row + _TARGET] = target
+        # Last, because a worker reads the number of the order first.
+        self._cells[row + _ORDER] += 1
+
+    def order(self, index: int) -> tuple[float, float] | None:
+        """Number and target of the order that a worker has not answered yet."""
+        row = _HEADER + _COLUMNS * index
+        number = self._cells[row + _ORDER]
+        if number == self._cells[row + _ANSWERED]:
+            return None
+        return number, self._cells[row + _TARGET]
+
+    def answer(self, index: int, number: float, held: float, errno: int) -> None:
+        """A worker has carried out an order as far as it could; errno 0 means fully."""
+        row = _HEADER + _COLUMNS * index
+        self._cells[row + _HELD] = held
+        self._cells[row + _ERRNO] = errno
+        self._cells[row + _ANSWERED] = number
+
+    def held(self, index: int) -> tuple[float, int]:
+        """What a worker held when it last answered, and the errno that stopped it."""
+        row = _HEADER + _COLUMNS * index
+        return self._cells[row + _HELD], int(self._cells[row + _ERRNO])
+
+    def arm(self, index: int, denied: int) -> None:
+        """A worker is ready; `denied` has one bit for each kernel means that it lacks."""
+        self._cells[_HEADER + _COLUMNS * index + _DENIED] = denied + 1
+
+    def denied(self, index: int) -> int | None:
+        """The means that a worker lacks, one bit each; None while it is not ready."""
+        stored = int(self._cells[_HEADER + _COLUMNS * index + _DENIED])
+        return stored - 1 if stored else None

@@ -1,0 +1,116 @@
+"""How much may still be taken before what must stay free is touched."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+
+MEMORY_FLOOR_RATIO, MEMORY_FLOOR_BYTES = 0.05, 512 << 20
+"""Of memory stays available the larger of these: share of the total, and bytes."""
+DISK_FLOOR_RATIO, DISK_FLOOR_BYTES = 0.10, 2 << 30
+"""The same for the filesystem, of what an unprivileged writer can take."""
+INODE_FLOOR_RATIO = 0.05
+"""Share of a filesystem's inodes that stays free."""
+
+
+class UnknownFreeError(OSError):
+    """What is free cannot be read here; nothing is taken then."""
+
+
+def memory_room() -> int:
+    """Bytes of memory that may still be taken; negative when the floor is touched already.
+
+    Linux: MemAvailable, see proc(5). Windows: ullAvailPhys. Raises
+    UnknownFreeError elsewhere, and OSError.
+    """
+    total, available = _memory()
+    return int(available - max(MEMORY_FLOOR_RATIO * total, MEMORY_FLOOR_BYTES))
+
+
+def _memory() -> tuple[int, int]:
+    if sys.platform == "win32":
+        return _windows_memory()
+    if sys.platform != "linux":
+        message = "memory that is available cannot be read on this platform"
+        raise UnknownFreeError(message)
+    with open("/proc/meminfo", "rb") as table:
+        text = table.read()
+    found = {}
+    for line in text.splitlines():
+        name, _, rest = line.partition(b":")
+        if name in (b"MemTotal", b"MemAvailable"):
+            found[name] = int(rest.split()[0]) * 1024
+    try:
+        return found[b"MemTotal"], found[b"MemAvailable"]
+    except KeyError as exc:
+        message = "/proc/meminfo has no MemAvailable"
+        raise UnknownFreeError(message) from exc
+
+
+def _windows_memory() -> tuple[int, int]:
+    """Total and available bytes. Source: GlobalMemoryStatusEx, MEMORYSTATUSEX."""
+    if sys.platform != "win32":
+        raise UnknownFreeError
+    fields = (ctypes.c_uint64 * 8)()
+    # dwLength and dwMemoryLoad share the first eight bytes.
+    ctypes.c_uint32.from_buffer(fields).value = ctypes.sizeof(fields)
+    if not ctypes.WinDLL("kernel32").GlobalMemoryStatusEx(ctypes.byref(fields)):
+        raise UnknownFreeError
+    return fields[1], fields[2]
+
+
+def disk_room(place: int | str) -> int:
+    """Bytes that may still be taken of the filesystem of a path or descriptor.
+
+    Counts what an unprivileged writer can take (f_bavail), so that the root
+    reserve stays untouched. 0 when too few inodes are free; negative when the
+    floor is touched already. Raises OSError.
+    """
+    if sys.platform == "win32":
+        return _windows_disk_room(str(place))
+    fs = os.statvfs(place)
+    if fs.f_files and fs.f_favail < INODE_FLOOR_RATIO * fs.f_files:
+        return 0
+    total, available = fs.f_blocks * fs.f_frsize, fs.f_bavail * fs.f_frsize
+    return int(available - max(DISK_FLOOR_RATIO * total, DISK_FLOOR_BYTES))
+
+
+def _windows_disk_room(path: str) -> int:
+    """Source: GetDiskFreeSpaceExW, which counts the caller's quota."""
+    if sys.platform != "win32":
+        raise UnknownFreeError
+    available, total = ctypes.c_uint64(), ctypes.c_uint64()
+    kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
+    if not kernel32.GetDiskFreeSpaceExW(path, ctypes.byref(available), ctypes.byref(total), None):
+        raise ctypes.WinError(ctypes.get_last_error())
+    return int(available.value - max(DISK_FLOOR_RATIO * total.value, DISK_FLOOR_BYTES))
+
+
+def filesystem(path: str) -> str:
+    """Type of the filesystem that a path is on; "unknown" where that cannot be read.
+
+    By the longest mount point that the path begins with, the last one mounted
+    there: no file of that filesystem is touched. Source: proc(5), mountinfo.
+    """
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
+            lines = table.read().splitlines()
+    except OSError:
+        return "unknown"
+    path = os.path.realpath(path)
+    longest, kind = "", "unknown"
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        mount = _unescaped(left.split()[4])
+        inside = path == mount or path.startswith(mount.rstrip("/") + "/")
+        if inside and len(mount) >= len(longest):
+            longest, kind = mount, right.split()[0]
+    return kind
+
+
+def _unescaped(mount: str) -> str:
+    """Mount points write blanks and backslashes as octal numbers."""
+    for character in (" ", "\t", "\n"):
+        mount = mount.replace(f"\\{ord(character):03o}", character)
+    return mount.replace("\\134", "\\")

@@ -1,0 +1,284 @@
+"""Holds private, zero-filled memory in several processes, 2 MiB at a time.
+
+Private, because the kernel cannot take shared pages back from a process that
+it kills for lack of memory, and then kills a tenant's instead (14 of 40 trials;
+none of 360 with two or more processes). Zero-filled, because such pages need
+no disk when they are swapped. Never locked.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import sys
+
+from stressers import free, kernel
+from stressers.run import Work
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stressers.board import Board
+    from stressers.run import AnyCrew, AnyPost
+    from stressers.teller import Teller
+
+UNIT = 2 << 20
+"""Everything is held in multiples of this: a huge page on x86-64 and most arm64."""
+BLOCK = 64 << 20
+"""Size of a mapping and of the largest growth step: a few milliseconds of work."""
+_POPULATE_WRITE = 23
+"""MADV_POPULATE_WRITE, since Linux 5.14. Source: linux/mman.h."""
+_COLD = 20
+"""MADV_COLD, since Linux 5.4. Source: linux/mman.h."""
+_HUGEPAGE = 14
+"""MADV_HUGEPAGE. Source: linux/mman.h."""
+_DONTNEED = 4
+"""MADV_DONTNEED. Source: linux/mman.h."""
+_IDLE_S = 60.0
+_RETRY_S = 1.0
+"""How long after a refused growth the next one is tried."""
+
+
+def split(total_bytes: float, shards: int) -> list[int]:
+    """A lease cut into equal parts of whole units; the sum never exceeds the lease."""
+    units = int(total_bytes) // UNIT
+    return [(units // shards + (index < units % shards)) * UNIT for index in range(shards)]
+
+
+class Block:
+    """A mapping of BLOCK bytes of which the first `filled` are taken.
+
+    What is not filled yet costs address space only.
+    """
+
+    __slots__ = ("_map", "_start", "filled")
+
+    def __init__(self) -> None:
+        self.filled = 0
+        # Older kernels do not align mappings to huge pages, so one is mapped to spare.
+        if sys.platform == "win32":
+            self._map = mmap.mmap(-1, BLOCK + UNIT)
+        else:
+            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+            self._map = mmap.mmap(-1, BLOCK + UNIT, flags=flags)
+        self._start = -ctypes.addressof(ctypes.c_char.from_buffer(self._map)) % UNIT
+        self._advise(_HUGEPAGE, 0, BLOCK)
+
+    def grow(self, size: int) -> None:
+        """Take `size` more bytes. Raises OSError when the kernel denies them."""
+        try:
+            if not self._advise(_POPULATE_WRITE, self.filled, size):
+                first = self._start + self.filled
+                for offset in range(first, first + size, mmap.PAGESIZE):
+                    self._map[offset] = 0
+        except OSError:
+            self._advise(_DONTNEED, self.filled, size)  # what was taken until then
+            raise
+        self._advise(_COLD, self.filled, size)
+        self.filled += size
+
+    def shrink(self, to: int) -> bool:
+        """Give back all but the first `to` bytes; False where that cannot be done in part."""
+        if not self._advise(_DONTNEED, to, self.filled - to):
+            return False
+        self.filled = to
+        return True
+
+    def close(self) -> None:
+        """Give everything back."""
+        self._map.close()
+
+    def _advise(self, advice: int, offset: int, size: int) -> bool:
+        """Whether the kernel has taken the advice; raises OSError when memory ran out."""
+        if sys.platform != "linux":
+            return False  # the numbers are Linux's, and elsewhere pages are not given back so
+        try:
+            self._map.madvise(advice, self._start + offset, size)
+        except OSError as exc:
+            if exc.errno == errno.EINVAL:
+                return False
+            raise
+        return True
+
+
+class Blocks:
+    """All the memory of one shard; grows at its end and shrinks from there."""
+
+    __slots__ = ("_blocks", "held")
+
+    def __init__(self) -> None:
+        self.held = 0
+        self._blocks: list[Block] = []
+
+    def resize(self, target: int) -> int:
+        """Hold `target` bytes, a multiple of UNIT; the errno that prevented it, or 0."""
+        self._shrink(target)
+        try:
+            self._grow(target)
+        except OSError as exc:
+            return exc.errno or errno.ENOMEM
+        return 0
+
+    def _shrink(self, target: int) -> None:
+        while self.held > target:
+            last = self._blocks[-1]
+            keep = last.filled - (self.held - target)
+            if keep > 0 and last.shrink(keep):
+                self.held = target
+                return
+            self.held -= last.filled
+            self._blocks.pop().close()
+
+    def _grow(self, target: int) -> None:
+        while self.held < target:
+            if not self._blocks or self._blocks[-1].filled == BLOCK:
+                self._blocks.append(Block())
+            last = self._blocks[-1]
+            size = min(target - self.held, BLOCK - last.filled)
+            last.grow(size)
+            self.held += size
+
+
+def hold(post: AnyPost) -> None:
+    """Hold what the orders on the board say until told to leave."""
+    blocks = Blocks()
+    while post.on_duty:
+        order = post.board.order(post.index)
+        if order is None:
+            post.wait(_IDLE_S)
+            continue
+        number, target = order
+        code = blocks.resize(int(target))
+        post.board.answer(post.index, number, blocks.held, code)
+        post.answered()
+        post.renew()
+
+
+class Memory(Work):
+    """Splits the lease over the shards; orders one growth step at a time.
+
+    Before each step it reads what is free, and tells the ledger, so that a
+    controller that reads the host first and the ledger second never takes our
+    pages for the tenant's. A ledger that cannot be told stops the growth.
+    """
+
+    def __init__(
+        self,
+        shards: int,
+        join: Callable[[Board], AnyCrew],
+        teller: Teller,
+        room: Callable[[], int] = free.memory_room,
+    ) -> None:
+        super().__init__(shards, join)
+        self._teller = teller
+        self._room = room
+        self._orders = [0] * shards
+        self._ledger = [0] * shards
+        self._told = 0
+        self._limited: str | None = None
+        self._retry_s = 0.0
+
+    @property
+    def held_bytes(self) -> int:
+        """What is held, growth that has begun included; 0 once the shards have ended."""
+        return sum(self._ledger)
+
+    def obey(self, value: float, expires_s: float, now_s: float) -> float:
+        """Shrink at once, or grow by one step."""
+        pause_s = super().obey(value, expires_s, now_s)
+        parts = split(value, self.workers)
+        busy = self._hear(now_s)
+        for index, part in enumerate(parts):
+            if self._orders[index] > part:
+                self._order(index, part)
+                busy = True
+        if not busy and now_s >= self._retry_s:
+            self._grow(parts, now_s)
+        held = self.held_bytes
+        if held != self._told and self._teller.held(held):
+            self._told = held
+        return min(pause_s, max(self._retry_s - now_s, 0.0) or pause_s)
+
+    def _hear(self, now_s: float) -> bool:
+        """Take the answers into the ledger; whether one is still outstanding."""
+        busy = False
+        for index in range(self.workers):
+            if self.board.order(index) is not None:
+                busy = True
+                continue
+            held, code = self.board.held(index)
+            self._ledger[index] = int(held)
+            if self._orders[index] != held:
+                self._orders[index] = int(held)
+                if code:
+                    self._limit(errno.errorcode.get(code, str(code)).lower(), now_s)
+        return busy
+
+    def _grow(self, parts: list[int], now_s: float) -> None:
+        """One step for the shard that lacks most, so that they stay balanced."""
+        lack, index = max((part - self._orders[i], -i) for i, part in enumerate(parts))
+        index = -index
+        if lack <= 0:
+            self._limited = None
+            return
+        try:
+            room = self._room()
+        except OSError:
+            self._limit("unknown", now_s)
+            return
+        step = min(BLOCK, lack, room // UNIT * UNIT)
+        if step <= 0:
+            self._limit("floor", now_s)
+        elif self._teller.held(self.held_bytes + step):
+            self._told = self.held_bytes + step
+            self._order(index, self._orders[index] + step)
+        else:
+            self._retry_s = now_s + _RETRY_S
+
+    def _order(self, index: int, target: int) -> None:
+        self._orders[index] = target
+        self._ledger[index] = max(self._ledger[index], target)
+        self.board.command(index, target)
+        self.crew.wake(index)
+
+    def _limit(self, by: str, now_s: float) -> None:
+        self._retry_s = now_s + _RETRY_S
+        if by != self._limited and self._teller.limited(by, self.held_bytes):
+            self._limited = by
+
+    def close(self) -> None:
+        """End the shards; their memory goes with them."""
+        super().close()
+        if not self.crew.pids:
+            self._ledger = [0] * self.workers
+
+
+def means() -> tuple[kernel.Mean, ...]:
+    """What a shard does to stand back.
+
+    No idle class and no nice value: giving memory back needs CPU time too, and
+    must not wait for a busy tenant to leave some.
+    """
+    return (
+        kernel.Mean(
+            "private zero-filled pages",
+            "the pages count against the page file, whether or not they are in memory",
+            lambda: sys.platform != "win32",
+        ),
+        kernel.Mean("MADV_POPULATE_WRITE", "taking memory costs more CPU", _probe(_POPULATE_WRITE)),
+        kernel.Mean("MADV_HUGEPAGE", "giving memory back is slower", _probe(_HUGEPAGE)),
+        kernel.Mean("MADV_COLD", "the kernel swaps others' pages first", _probe(_COLD)),
+    )
+
+
+def _probe(advice: int) -> Callable[[], bool]:
+    def works() -> bool:
+        if sys.platform != "linux":
+            return False
+        with mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as page:
+            page.madvise(advice, 0, mmap.PAGESIZE)
+        return True
+
+    return works

@@ -1,0 +1,152 @@
+"""Puts a stresser together from its parts, the same by hand and leased."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+
+from stressers import kernel, worker
+from stressers.board import Board
+from stressers.run import Leased, Source, Work, run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stressers.run import AnyCrew, AnyDoor, AnyPost
+    from stressers.teller import Teller
+
+
+class Order:
+    """What to start: kind, size of the crew, place, and how the crew shall die.
+
+    `controller` is the pid of the process whose end ends us, None by hand.
+    """
+
+    __slots__ = ("controller", "group", "kind", "life_fd", "path", "workers")
+
+    def __init__(self, kind: str, workers: int) -> None:
+        self.kind = kind
+        self.workers = workers
+        self.path = "."
+        self.controller: int | None = None
+        self.life_fd: int | None = None
+        self.group: str | None = None
+
+
+def start(
+    order: Order, teller: Teller, source_of: Callable[[AnyDoor], Source], *, stdin: bool
+) -> int:
+    """Arm, fork, work, release; the exit code. Raises OSError when something is denied."""
+    renew_alarm, guards = _arm(order)
+    door = _door(0 if stdin else None)
+    own_means: tuple[kernel.Mean, ...] = (kernel.OOM,)
+    if order.kind == "disk":
+        own_means += (kernel.IDLE_IO,)
+    own_denied = kernel.take_all(own_means)
+    body, means = _duty(order)
+    work = _work(order, teller, partial(_crew, order, door, body, means))
+
+    def means_of(denied: int) -> tuple[list[str], list[str]]:
+        have, lack = kernel.named(means, denied)
+        own_have, own_lack = kernel.named(own_means, own_denied)
+        armed, unarmed = guards
+        return have + own_have + armed, lack + own_lack + unarmed
+
+    return run(work, source_of(door), teller, renew_alarm=renew_alarm, means_of=means_of)
+
+
+def leased(order: Order, door: AnyDoor) -> Leased:
+    """The source of leases for a stresser with a controller."""
+    return Leased(door, order.kind, order.controller or os.getppid())
+
+
+def _arm(order: Order) -> tuple[Callable[[float], None], tuple[list[str], list[str]]]:
+    """Arm this process; how to renew its alarm, and which guards are in force and missing."""
+    controller, life_fd = order.controller, order.life_fd
+    if sys.platform == "win32":
+        from stressers.threaded import Watchdog  # noqa: PLC0415  # only where there is no alarm
+
+        renew = Watchdog(worker.FIRST_LEASE_S).renew
+        alarm = False
+    else:
+        renew, alarm = worker.renew_alarm, worker.arm_alarm(worker.FIRST_LEASE_S)
+    tried: list[tuple[str, str, bool]] = [("lease alarm", worker.ALARM_COST, alarm)]
+    worker.limit_crew(order.workers)
+    if controller is not None:
+        pipe = life_fd is not None and worker.arm_pipe(life_fd)
+        tried.append(("life pipe", worker.PIPE_COST, pipe))
+        tried.append(("parent death signal", worker.PARENT_COST, worker.arm_parent(controller)))
+    have = [name for name, _, armed in tried if armed]
+    return renew, (have, [f"{name}: {cost}" for name, cost, armed in tried if not armed])
+
+
+def _door(stdin_fd: int | None) -> AnyDoor:
+    if sys.platform == "win32":
+        from stressers.threaded import ThreadDoor  # noqa: PLC0415  # only where needed
+
+        return ThreadDoor(stdin_fd)
+    from stressers.door import Door  # noqa: PLC0415  # does not exist on Windows
+
+    return Door(stdin_fd)
+
+
+def _crew(
+    order: Order,
+    door: AnyDoor,
+    body: Callable[[AnyPost], None],
+    means: tuple[kernel.Mean, ...],
+    board: Board,
+) -> AnyCrew:
+    if sys.platform == "win32":
+        from stressers.threaded import ThreadCrew, ThreadDoor  # noqa: PLC0415  # only where needed
+
+        if not isinstance(door, ThreadDoor):
+            raise TypeError(door)
+        return ThreadCrew(board, body, means, door.called)
+    from stressers.crew import ForkCrew  # noqa: PLC0415  # does not exist on Windows
+
+    crew = ForkCrew(board, body, means, life_fd=order.life_fd, own=door.own)
+    door.watch(crew.back_fd)
+    return crew
+
+
+def _duty(order: Order) -> tuple[Callable[[AnyPost], None], tuple[kernel.Mean, ...]]:
+    """What a worker does, and the means that it takes first."""
+    if order.kind == "cpu":
+        from stressers import cpu  # noqa: PLC0415  # each kind loads its own duty only
+
+        workers = order.workers
+        means: tuple[kernel.Mean, ...]
+        means = (kernel.IDLE_GROUP, kernel.IDLE_CLASS, kernel.IDLE_IO)
+        if order.group is not None:
+            group = order.group
+            joined = kernel.Mean(
+                f"cgroup {group}", "workers stay in the group of the crew", lambda: _join(group)
+            )
+            means = (joined, *means)
+        return (lambda post: cpu.burn(post, cpu.stagger_s(post.index, workers))), means
+    if order.kind == "memory":
+        from stressers import memory  # noqa: PLC0415  # each kind loads its own duty only
+
+        return memory.hold, memory.means()
+    return (lambda _: None), ()
+
+
+def _join(group: str) -> bool:
+    return kernel.join_group(group)
+
+
+def _work(order: Order, teller: Teller, join: Callable[[Board], AnyCrew]) -> Work:
+    if order.kind == "cpu":
+        from stressers.cpu import Cpu  # noqa: PLC0415  # each kind loads its own duty only
+
+        return Cpu(order.workers, join)
+    if order.kind == "memory":
+        from stressers.memory import Memory  # noqa: PLC0415  # each kind loads its own duty only
+
+        return Memory(order.workers, join, teller)
+    from stressers.disk import Disk, check_place  # noqa: PLC0415  # as above
+
+    return Disk(check_place(order.path), join, teller)

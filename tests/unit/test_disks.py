@@ -1,0 +1,232 @@
+"""Which filesystems count as the host's disk, and where space is held."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pytest
+
+from optimizer.control.disks import LOCAL_TYPES, Scope, choose, data_disks, eligible, refusal
+from optimizer.model import Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A mount table line of an ordinary data disk, to be varied."""
+
+    mount: str
+    device: str = "/dev/vdb1"
+    fstype: str = "ext4"
+    options: tuple[str, ...] = ("rw", "relatime")
+    is_directory: bool = True
+    removable: bool = False
+    network: bool = False
+    system: bool = False
+
+
+ROOT = Entry(mount="/", device="/dev/vda1")
+DATA = Entry(mount="/data")
+USAGE = {"/": 50, "/data": 100, "/big": 200}
+
+
+def scope_of(*mounts: Entry, data_disk_only: bool = True, path: str | None = None) -> Scope:
+    """The choice among these mounts, each with as many bytes as USAGE says, 10 otherwise."""
+    usage = {mount.mount: USAGE.get(mount.mount, 10) for mount in mounts}
+    return choose(mounts, data_disk_only=data_disk_only, stress_path=path, usage=usage)
+
+
+def names(mounts: tuple[object, ...]) -> list[str]:
+    """Mount points in alphabetical order."""
+    return sorted(mount.mount for mount in mounts if isinstance(mount, Entry))
+
+
+@pytest.mark.parametrize("fstype", [*sorted(LOCAL_TYPES), "NTFS", "ReFS"])
+def test_local_disk_filesystems_may_be_held(fstype: str) -> None:
+    """Every type of the list is accepted, in any letter case."""
+    assert refusal(replace(DATA, fstype=fstype)) is None
+
+
+@pytest.mark.parametrize(
+    "fstype",
+    [
+        *("nfs", "nfs4", "cifs", "ceph", "9p", "virtiofs", "fuse.sshfs", "fuseblk", "overlay"),
+        *("tmpfs", "ramfs", "squashfs", "iso9660", "zfs", "vfat", "autofs", "something-new", ""),
+    ],
+)
+def test_any_other_filesystem_is_refused_by_name(fstype: str) -> None:
+    """Network, user space, memory, image and unknown types are refused, and the type is told."""
+    why = refusal(replace(DATA, fstype=fstype))
+    assert why is not None
+    assert (fstype or "unknown") in why
+
+
+@pytest.mark.parametrize(
+    ("mount", "word"),
+    [
+        (replace(DATA, options=("ro", "relatime")), "read-only"),
+        (replace(DATA, removable=True), "removable"),
+        (replace(DATA, network=True, fstype="NTFS"), "network"),
+        (replace(DATA, is_directory=False), "file"),
+        (replace(DATA, device="/dev/zram0"), "memory"),
+        (replace(DATA, mount="/System/Volumes/VM", fstype="apfs"), "macOS"),
+    ],
+)
+def test_a_known_type_is_refused_for_what_it_stands_on(mount: Entry, word: str) -> None:
+    """Read-only, removable, remote, file and memory-backed mounts are refused with the cause."""
+    assert word in (refusal(mount) or "")
+
+
+def test_an_option_that_only_begins_like_read_only_is_no_obstacle() -> None:
+    """`ro` counts as a whole word: `errors=remount-ro` and `rootcontext` are common."""
+    assert refusal(replace(DATA, options=("rw", "errors=remount-ro", "rootcontext=x"))) is None
+
+
+def test_one_device_counts_once() -> None:
+    """Bind mounts and btrfs subvolumes share free space; the shortest path stands for them."""
+    subvolumes = [replace(DATA, mount=path, fstype="btrfs") for path in ("/srv/b", "/a", "/srv/a")]
+    assert names(eligible(subvolumes)) == ["/a"]
+
+
+def test_volumes_of_one_apfs_container_count_once() -> None:
+    """On macOS all volumes of a container share its free space."""
+    volumes = [
+        Entry(mount="/Volumes/x", device="/dev/disk3s7", fstype="apfs"),
+        Entry(mount="/System/Volumes/Data", device="/dev/disk3s5", fstype="apfs"),
+        Entry(mount="/Volumes/usb", device="/dev/disk4s1", fstype="apfs"),
+    ]
+    assert names(eligible(volumes)) == ["/Volumes/usb", "/Volumes/x"]
+
+
+def test_of_two_mounts_on_one_point_the_later_counts() -> None:
+    """An NFS share mounted over /data hides the disk below it."""
+    hidden = [DATA, replace(DATA, device="server:/x", fstype="nfs4")]
+    assert eligible(hidden) == ()
+
+
+@pytest.mark.parametrize(
+    "mount",
+    [
+        *("/boot", "/boot/efi", "/efi", "/usr", "/usr/local", "/var", "/var/cache", "/opt", "/etc"),
+        "/tmp",  # noqa: S108 - a mount point's name, nothing is written there
+        *("/etc/hosts", "/proc/x", "/sys/x", "/dev/x", "/run/x", "/snap/core/1", "/var/log/audit"),
+        *("/var/lib/docker", "/var/lib/containerd/x", "/var/lib/kubelet/pods/1/volumes/v"),
+    ],
+)
+def test_system_mounts_are_no_data_disks(mount: str) -> None:
+    """A disk of its own below a system directory still belongs to the system."""
+    assert data_disks([ROOT, replace(DATA, mount=mount)]) == ()
+
+
+@pytest.mark.parametrize("mount", ["/home", "/data", "/mnt", "/var/lib/mysql", "/opt/app", "/srv"])
+def test_a_disk_of_its_own_elsewhere_is_a_data_disk(mount: str) -> None:
+    """Any other separate filesystem is a data disk, /home included."""
+    assert names(data_disks([ROOT, replace(DATA, mount=mount)])) == [mount]
+
+
+def test_a_name_that_only_begins_like_a_system_directory_is_no_system_mount() -> None:
+    """/devices is not below /dev."""
+    assert names(data_disks([ROOT, replace(DATA, mount="/devices")])) == ["/devices"]
+
+
+def test_a_mount_of_the_root_device_is_no_data_disk() -> None:
+    """A bind mount or subvolume of the system's own disk adds no disk."""
+    assert data_disks([ROOT, replace(ROOT, mount="/data")]) == ()
+
+
+def test_the_device_of_var_is_the_systems_where_root_is_an_overlay() -> None:
+    """Image-based systems mount an overlay on / and their disk on /var."""
+    overlay = Entry(mount="/", device="overlay", fstype="overlay")
+    var = Entry(mount="/var", device="/dev/vda4")
+    assert data_disks([overlay, var, replace(var, mount="/data")]) == ()
+
+
+def test_a_data_disk_bound_to_a_container_engines_directory_remains_one() -> None:
+    """The shorter or system path of the same device does not take the data disk away."""
+    bound = [ROOT, replace(DATA, mount="/opt"), DATA, replace(DATA, mount="/var/lib/docker")]
+    assert names(data_disks(bound)) == ["/data"]
+
+
+def test_the_windows_system_drive_is_no_data_disk() -> None:
+    """C: holds the system, D: is data."""
+    system = Entry(mount="C:\\", device="C:\\", fstype="NTFS", system=True)
+    data = Entry(mount="D:\\", device="D:\\", fstype="NTFS")
+    assert names(data_disks([system, data])) == ["D:\\"]
+
+
+def test_space_is_held_where_most_is_available() -> None:
+    """All data disks count; the one with the most available bytes is held on and comes first."""
+    big = Entry(mount="/big", device="/dev/vdc")
+    scope = scope_of(ROOT, DATA, big)
+    assert scope.mounts == ("/big", "/data")
+    assert (scope.hold_path, scope.reason) == ("/big", None)
+
+
+def test_the_root_filesystem_counts_only_when_asked_for() -> None:
+    """Without DATA_DISK_ONLY the system's disk is one of the disks."""
+    assert scope_of(ROOT, DATA, data_disk_only=False).mounts == ("/data", "/")
+    assert scope_of(ROOT, DATA).mounts == ("/data",)
+
+
+def test_a_host_without_data_disk_says_so_and_names_the_keys() -> None:
+    """Only the root filesystem: nothing is held, and the note says what to set."""
+    scope = scope_of(ROOT)
+    assert (scope.mounts, scope.hold_path, scope.reason) == ((), None, Reason.NO_DATA_DISK)
+    assert "DATA_DISK_ONLY=false" in scope.note
+    assert "DISK_STRESS_PATH" in scope.note
+
+
+def test_a_host_without_any_usable_filesystem_says_why() -> None:
+    """Nothing eligible at all is another reason, and the refused devices are named."""
+    scope = scope_of(replace(ROOT, fstype="zonefs"), Entry(mount="/x", device="t", fstype="tmpfs"))
+    assert (scope.mounts, scope.reason) == ((), Reason.NO_DISK)
+    assert "zonefs" in scope.note
+    assert "tmpfs" not in scope.note
+
+
+def test_a_filesystem_that_cannot_be_read_does_not_count() -> None:
+    """A mount without known free space is left out; alone it leaves no disk."""
+    big = Entry(mount="/big", device="/dev/vdc")
+    some = choose([DATA, big], data_disk_only=True, stress_path=None, usage={"/data": 1})
+    none = choose([DATA], data_disk_only=True, stress_path=None, usage={})
+    assert some.mounts == ("/data",)
+    assert (none.mounts, none.reason) == ((), Reason.NO_DISK)
+    assert "/data" in none.note
+
+
+def test_the_named_path_decides_alone() -> None:
+    """Only the filesystem under DISK_STRESS_PATH counts, and the path itself is held in."""
+    big = Entry(mount="/big", device="/dev/vdc")
+    scope = scope_of(ROOT, big, DATA, path="/data/load")
+    assert (scope.mounts, scope.hold_path, scope.reason) == (("/data",), "/data/load", None)
+
+
+def test_the_named_path_may_be_on_the_root_filesystem() -> None:
+    """An explicit path wins over DATA_DISK_ONLY; /database is not on /data; the note warns."""
+    scope = scope_of(ROOT, DATA, path="/database")
+    assert (scope.mounts, scope.hold_path) == (("/",), "/database")
+    assert "system" in scope.note
+
+
+def test_the_longest_mount_point_holds_the_named_path() -> None:
+    """A mount inside another one takes the path."""
+    inner = Entry(mount="/data/inner", device="/dev/vdc")
+    assert scope_of(inner, ROOT, DATA, path="/data/inner").mounts == ("/data/inner",)
+    assert scope_of(inner, ROOT, DATA, path="/data/inn").mounts == ("/data",)
+
+
+def test_a_named_path_on_a_network_filesystem_is_refused_by_name() -> None:
+    """The note names key, path, mount, type and what to do; the disk below is not used instead."""
+    share = Entry(mount="/data", device="server:/export", fstype="nfs4")
+    scope = scope_of(ROOT, share, path="/data/load")
+    assert (scope.mounts, scope.hold_path, scope.reason) == ((), None, Reason.NO_DISK)
+    for word in ("DISK_STRESS_PATH=/data/load", "on /data,", "nfs4", "local"):
+        assert word in scope.note
+
+
+def test_a_named_path_on_windows_ignores_case_and_slashes() -> None:
+    r"""d:/load lies on D:\, and a path on no known drive is refused."""
+    drives = [Entry(mount="C:\\", fstype="NTFS"), Entry(mount="D:\\", device="D", fstype="NTFS")]
+    assert scope_of(*drives, path="d:/load").mounts == ("D:\\",)
+    refused = scope_of(*drives, path="Z:\\load")
+    assert (refused.reason, refused.mounts) == (Reason.NO_DISK, ())
+    assert "Z:\\load" in refused.note
