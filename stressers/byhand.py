@@ -34,7 +34,8 @@ class Progress:
     ) -> bool:
         """Say that it begins, and what this host denies."""
         where = f" on {place}" if place else ""
-        self._say(f"started: {self._what}{where}, {len(pids)} processes, {', '.join(means)}")
+        count = f"{len(pids)} process{'es' if len(pids) > 1 else ''}"
+        self._say(f"started: {self._what}{where}, {count}; {', '.join(means)}")
         for lack in missing:
             self._say(f"missing: {lack}")
         return True

@@ -160,6 +160,7 @@ class ForkCrew:
         os.close(wake)
         denied = kernel.take_all(self._means)
         if self._life_fd is not None:
+            # Not told to the crew: what it could arm for itself, a worker can.
             worker.arm_pipe(self._life_fd)
             os.close(self._life_fd)
         worker.limit_worker()

@@ -77,6 +77,7 @@ class Disk(Work):
         self._open_file = open_file
         self._filesystem = free.filesystem(place)
         self._device = os.stat(place).st_dev
+        self._block = _block_bytes(place)
         self._late_s = _LATE_S.get(self._filesystem, 0.0)
         self._late: list[tuple[float, int]] = []
         self._file: int | None = None
@@ -93,9 +94,7 @@ class Disk(Work):
     def obey(self, value: float, expires_s: float, now_s: float) -> float:
         """Shrink at once, or grow by one step."""
         pause_s = super().obey(value, expires_s, now_s)
-        wanted = int(value)
-        if self._file is not None:
-            wanted -= wanted % self._block_size(self._file)
+        wanted = int(value) // self._block * self._block
         if wanted < self._ledger:
             self._shrink(wanted)
         elif wanted == self._ledger:
@@ -133,11 +132,11 @@ class Disk(Work):
         self._late = [(s, size) for s, size in self._late if now_s - s < self._late_s]
         room = self._room(where) - sum(size for _, size in self._late)
         step = min(STEP, wanted - self._ledger, room)
-        step -= step % self._block_size(self._file)
+        step = step // self._block * self._block
         if step <= 0:
-            if room <= 0 or wanted - self._ledger > room:
-                self._limit("floor", now_s)
-            return self._close_if_empty(_RETRY_S)
+            self._limit("floor", now_s)
+            self._close_if_empty()
+            return _RETRY_S
         if not self._teller.held(self._ledger + step):
             return _RETRY_S
         self._told = self._ledger + step
@@ -148,16 +147,15 @@ class Disk(Work):
         return 0.0
 
     def _give_up(self, exc: OSError, now_s: float) -> None:
-        self._close_if_empty(0.0)
+        self._close_if_empty()
         if exc.errno == errno.EOPNOTSUPP:
             message = f"{self._filesystem} at {self.place} cannot reserve space without writing it"
             raise PlaceError(message) from exc
         self._limit(errno.errorcode.get(exc.errno or 0, str(exc)).lower(), now_s)
 
-    def _close_if_empty(self, pause_s: float) -> float:
-        if self._file is not None and self._ledger == 0:
+    def _close_if_empty(self) -> None:
+        if self._ledger == 0:
             self._shrink(0)
-        return pause_s
 
     def _limit(self, by: str, now_s: float) -> None:
         self._retry_s = now_s + _RETRY_S
@@ -168,9 +166,11 @@ class Disk(Work):
         """Give everything back."""
         self._shrink(0)
         super().close()
+        self._teller.held(self._ledger)
 
-    @staticmethod
-    def _block_size(descriptor: int) -> int:
-        if sys.platform == "win32":
-            return 4096
-        return os.fstatvfs(descriptor).f_frsize
+
+def _block_bytes(place: str) -> int:
+    """What a filesystem gives out at a time; on Windows the default cluster of NTFS."""
+    if sys.platform == "win32":
+        return 4096
+    return os.statvfs(place).f_frsize

@@ -18,6 +18,11 @@ _IOPRIO_IDLE = 3 << 13
 _PR_SET_PDEATHSIG = 1
 """Source: prctl(2), linux/prctl.h."""
 _SYSFS = "/sys/fs/cgroup"
+_LIBC: ctypes.CDLL
+if sys.platform == "linux":
+    # Loaded and looked up before any fork: done in a worker, each would pay for its own copy.
+    _LIBC = ctypes.CDLL(None, use_errno=True)
+    _CALLS = _LIBC.prctl, _LIBC.syscall
 
 
 class Mean:
@@ -87,7 +92,7 @@ def idle_io() -> bool:
     if number is None:
         return False
     this_process = 1, 0  # IOPRIO_WHO_PROCESS, the caller. Source: ioprio_set(2).
-    return int(_libc().syscall(number, *this_process, _IOPRIO_IDLE)) == 0
+    return int(_LIBC.syscall(number, *this_process, _IOPRIO_IDLE)) == 0
 
 
 def die_with_parent(signal_number: int) -> bool:
@@ -97,7 +102,7 @@ def die_with_parent(signal_number: int) -> bool:
     """
     if sys.platform != "linux":
         return False
-    return int(_libc().prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)) == 0
+    return int(_LIBC.prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)) == 0
 
 
 def join_group(directory: str) -> bool:
@@ -107,8 +112,14 @@ def join_group(directory: str) -> bool:
     return True
 
 
+def idle_group(directory: str) -> bool:
+    """Whether a cgroup is idle (cpu.idle=1). Raises OSError where the kernel has no such thing."""
+    with open(os.path.join(directory, "cpu.idle"), encoding="ascii") as file:
+        return file.read().strip() == "1"
+
+
 def in_idle_group() -> bool:
-    """Whether this process or a group above it is in a cgroup with cpu.idle=1.
+    """Whether this process is in an idle cgroup, or in one below such a group.
 
     Priority counts only inside a group, so SCHED_IDLE alone does not protect
     programs in other groups: their p99 wake-up was measured at 4,400 µs
@@ -132,9 +143,8 @@ def _any_idle(root: str, path: str) -> bool:
     parts = [part for part in path.split("/") if part]
     for depth in range(len(parts), 0, -1):
         try:
-            with open(os.path.join(root, *parts[:depth], "cpu.idle"), encoding="ascii") as file:
-                if file.read().strip() == "1":
-                    return True
+            if idle_group(os.path.join(root, *parts[:depth])):
+                return True
         except OSError:
             continue
     return False
@@ -148,16 +158,11 @@ def fallocate(descriptor: int, offset: int, length: int) -> None:
     """
     if sys.platform != "linux":
         raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
-    libc = _libc()
-    call = libc.fallocate64 if hasattr(libc, "fallocate64") else libc.fallocate
+    call = _LIBC.fallocate64 if hasattr(_LIBC, "fallocate64") else _LIBC.fallocate
     call.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
     if call(descriptor, 0, offset, length) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
-
-
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
 
 
 OOM = Mean(
@@ -167,8 +172,12 @@ OOM = Mean(
 )
 IDLE_CLASS = Mean("SCHED_IDLE", "our CPU load competes with the tenant's", idle_class)
 IDLE_IO = Mean("ioprio idle", "our few metadata writes compete with the tenant's", idle_io)
-IDLE_GROUP = Mean(
-    "idle cgroup",
-    "programs in other groups may wait some milliseconds for a CPU",
-    in_idle_group,
-)
+
+
+def idle_group_of(directory: str | None) -> Mean:
+    """The means of being in an idle cgroup: in that one, or in our own."""
+    return Mean(
+        "idle cgroup",
+        "programs in other groups may wait some milliseconds for a CPU",
+        in_idle_group if directory is None else lambda: idle_group(directory),
+    )

@@ -253,10 +253,11 @@ class Memory(Work):
         super().close()
         if not self.crew.pids:
             self._ledger = [0] * self.workers
+        self._teller.held(self.held_bytes)
 
 
 def means() -> tuple[kernel.Mean, ...]:
-    """What a shard does to stand back.
+    """What this kernel offers for memory, tried on one page.
 
     No idle class and no nice value: giving memory back needs CPU time too, and
     must not wait for a busy tenant to leave some.

@@ -214,4 +214,3 @@ def run(
         return DONE
     finally:
         work.close()
-        teller.held(work.held_bytes)

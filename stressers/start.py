@@ -41,11 +41,8 @@ def start(
     """Arm, fork, work, release; the exit code. Raises OSError when something is denied."""
     renew_alarm, guards = _arm(order)
     door = _door(0 if stdin else None)
-    own_means: tuple[kernel.Mean, ...] = (kernel.OOM,)
-    if order.kind == "disk":
-        own_means += (kernel.IDLE_IO,)
+    body, own_means, means = _duty(order)
     own_denied = kernel.take_all(own_means)
-    body, means = _duty(order)
     work = _work(order, teller, partial(_crew, order, door, body, means))
 
     def means_of(denied: int) -> tuple[list[str], list[str]]:
@@ -112,30 +109,30 @@ def _crew(
     return crew
 
 
-def _duty(order: Order) -> tuple[Callable[[AnyPost], None], tuple[kernel.Mean, ...]]:
-    """What a worker does, and the means that it takes first."""
+def _duty(
+    order: Order,
+) -> tuple[Callable[[AnyPost], None], tuple[kernel.Mean, ...], tuple[kernel.Mean, ...]]:
+    """What a worker does, the means that the crew takes for all, and those of each worker.
+
+    The crew itself is never in the idle class: it must hear a lease beside a
+    busy tenant.
+    """
     if order.kind == "cpu":
         from stressers import cpu  # noqa: PLC0415  # each kind loads its own duty only
 
-        workers = order.workers
-        means: tuple[kernel.Mean, ...]
-        means = (kernel.IDLE_GROUP, kernel.IDLE_CLASS, kernel.IDLE_IO)
-        if order.group is not None:
-            group = order.group
-            joined = kernel.Mean(
-                f"cgroup {group}", "workers stay in the group of the crew", lambda: _join(group)
-            )
+        workers, group = order.workers, order.group
+        means: tuple[kernel.Mean, ...] = (kernel.IDLE_CLASS, kernel.IDLE_IO)
+        if group is not None:
+            cost = "the workers stay in the cgroup of the crew"
+            joined = kernel.Mean(f"cgroup {group}", cost, lambda: kernel.join_group(group))
             means = (joined, *means)
-        return (lambda post: cpu.burn(post, cpu.stagger_s(post.index, workers))), means
+        crews = (kernel.OOM, kernel.idle_group_of(group))
+        return (lambda post: cpu.burn(post, cpu.stagger_s(post.index, workers))), crews, means
     if order.kind == "memory":
         from stressers import memory  # noqa: PLC0415  # each kind loads its own duty only
 
-        return memory.hold, memory.means()
-    return (lambda _: None), ()
-
-
-def _join(group: str) -> bool:
-    return kernel.join_group(group)
+        return memory.hold, (kernel.OOM, *memory.means()), ()
+    return (lambda _: None), (kernel.OOM, kernel.IDLE_IO), ()
 
 
 def _work(order: Order, teller: Teller, join: Callable[[Board], AnyCrew]) -> Work:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import stat
 import sys
 
 from stressers import kernel
@@ -46,16 +47,22 @@ def arm_pipe(life_fd: int) -> bool:
 
     Opens a file description of its own, because each has one owner to signal
     and a forked worker shares that of its crew. The descriptor stays open for
-    good. Raises OSError when `life_fd` is no pipe.
+    good. False when that is denied, or `life_fd` is no pipe.
     """
     if sys.platform != "linux" or "pipe" in DISABLED:
         return False
     import fcntl  # noqa: PLC0415  # does not exist on Windows
 
-    own = os.open(f"/proc/self/fd/{life_fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(own, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(own, fcntl.F_SETFL, fcntl.fcntl(own, fcntl.F_GETFL) | os.O_ASYNC)
+    try:
+        own = os.open(f"/proc/self/fd/{life_fd}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if not stat.S_ISFIFO(os.fstat(own).st_mode):
+            os.close(own)
+            return False
+        fcntl.fcntl(own, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(own, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(own, fcntl.F_SETFL, fcntl.fcntl(own, fcntl.F_GETFL) | os.O_ASYNC)
+    except OSError:
+        return False
     # The write end may have been closed before the pipe was armed.
     watch = select.poll()
     watch.register(own, select.POLLIN)

@@ -28,9 +28,6 @@ def holding(rig: DaemonRig) -> bool:
 
 def test_it_holds_records_reports_and_releases(tmp_path: Path) -> None:
     """Start, hold, record, status; SIGTERM: exit 0, no process and only the history left."""
-    with daemon(tmp_path / "work", TARGET_MEMORY="90", MEMORY_CEILING="95") as rig:
-        assert "above" in eventually(rig.said)  # 95 % needs CEILING_OVERRIDE
-        assert rig.process.wait(timeout=20) == EXIT_CONFIG
     with daemon(tmp_path / "work", MEMORY_RISE_MB_PER_MINUTE="6000", TARGET_MEMORY="80") as rig:
         eventually(lambda: holding(rig), what="holding")
         eventually(lambda: rig.status()["history"]["rows"], what="a row in the history")

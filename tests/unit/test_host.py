@@ -66,6 +66,7 @@ def test_the_edge_of_the_tolerance_lies_at_twelve_percent() -> None:
         (7.6, 8.125, 8),  # one block of 128 MiB too many
         (15.3, 15.875, 16),  # one too few
         (126.0, 130, 128),  # one block of 2 GiB too many: 1.6 %
+        (16.05, 16.125, 16.125),  # more is visible than 16
         (0.4, 1, 1),  # a crash kernel takes most of a small host
     ],
 )

@@ -167,6 +167,16 @@ def test_a_value_cannot_forge_a_line_or_move_the_cursor(tmp_path: Path) -> None:
     assert lines(tmp_path / "optimizer.log")[0]["reason"] == evil
 
 
+def test_a_word_or_a_library_message_cannot_move_the_cursor_either(tmp_path: Path) -> None:
+    """Values that need no quotes and what libraries say are escaped on the console as well."""
+    logger, console = configure(tmp_path, Clock())
+    logger.info("inhibit.found", by="\x1b[2J\u202eroot")
+    logging.getLogger("somebody").warning("one\r\ntwo\x1b[2J")
+    assert console.getvalue().count("\n") == 2
+    assert all(char.isprintable() or char == "\n" for char in console.getvalue())
+    assert "one\\r\\ntwo\\x1b[2J" in console.getvalue()
+
+
 def test_long_values_are_cut(tmp_path: Path) -> None:
     """A text longer than the limit keeps its beginning, also inside a list."""
     logger, _ = configure(tmp_path, Clock())

@@ -1,0 +1,220 @@
+"""How a disk lease is reached on a pretended filesystem, and files without a name on a real one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from stressers import free, holder
+from stressers.board import Board
+from stressers.disk import STEP, Disk, PlaceError, check_place
+from tests.unit.test_stresser_memory import FakeCrew, Heard
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reserves blocks by fallocate(2)")
+
+MIB = 1 << 20
+
+
+class Bench:
+    """A Disk in a real directory that believes to have `room` bytes at first."""
+
+    def __init__(self, folder: Path, room: int) -> None:
+        self.heard = Heard()
+        self.room = room
+        self.now_s = 0.0
+        self.disk = Disk(
+            str(folder),
+            lambda board: FakeCrew(board, self.heard),  # type: ignore[arg-type, return-value]  # by its doors
+            self.heard,
+            room=lambda _: self.room - self.disk.held_bytes,
+        )
+
+    def rounds(self, value: float, count: int = 20) -> int:
+        for _ in range(count):
+            self.disk.obey(value, self.now_s + 3.0, self.now_s)
+            self.now_s += 0.01
+        return self.disk.held_bytes
+
+    def file(self) -> os.stat_result | None:
+        return None if self.disk._file is None else os.fstat(self.disk._file)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A directory on a filesystem that can reserve space; skips where there is none."""
+    try:
+        check_place(str(tmp_path))
+        descriptor, _ = holder.open_unnamed(str(tmp_path))
+        try:
+            holder.extend(descriptor, 0, 4096)
+        finally:
+            os.close(descriptor)
+    except OSError as exc:
+        pytest.skip(f"cannot reserve space in {tmp_path}: {exc}")
+    return tmp_path
+
+
+def test_the_file_has_the_size_of_the_lease_and_no_name(folder: Path) -> None:
+    """Whole blocks, reserved in full, not linked anywhere; told before it grew."""
+    bench = Bench(folder, 1 << 40)
+    try:
+        assert bench.rounds(10 * MIB + 5000) == 10 * MIB + 4096
+        file = bench.file()
+        assert file is not None
+        assert (file.st_nlink, file.st_size) == (0, 10 * MIB + 4096)
+        assert file.st_blocks * 512 >= file.st_size
+        assert list(folder.iterdir()) == []
+        assert bench.heard.lines == [("held", 10 * MIB + 4096)]
+    finally:
+        bench.disk.close()
+
+
+def test_a_large_lease_is_reached_in_steps(folder: Path) -> None:
+    """No step is larger than STEP, so that what is free is read again between them."""
+    bench = Bench(folder, 1 << 40)
+    try:
+        bench.rounds(2 * STEP + MIB, 1)
+        assert bench.disk.held_bytes == STEP
+        assert bench.rounds(2 * STEP + MIB) == 2 * STEP + MIB
+    finally:
+        bench.disk.close()
+
+
+def test_a_smaller_lease_cuts_and_none_closes_the_file(folder: Path) -> None:
+    """At 0 the file is closed, so that nothing of ours prevents an unmount."""
+    bench = Bench(folder, 1 << 40)
+    bench.rounds(10 * MIB)
+    assert bench.rounds(3 * MIB) == 3 * MIB
+    file = bench.file()
+    assert file is not None
+    assert file.st_size == 3 * MIB
+    assert bench.rounds(0) == 0
+    assert bench.file() is None
+    assert [value for _, value in bench.heard.lines] == [10 * MIB, 3 * MIB, 0]
+
+
+def test_growth_stops_at_the_floor_and_says_so_once(folder: Path) -> None:
+    """No more than may be taken; without any room the file is not even kept open."""
+    bench = Bench(folder, 7 * MIB)
+    try:
+        assert bench.rounds(20 * MIB, 500) == 7 * MIB
+        assert bench.heard.lines.count(("limited", ("floor", 7 * MIB))) == 1
+        bench.rounds(0)
+        bench.room = -1
+        assert bench.rounds(20 * MIB, 500) == 0
+        assert bench.file() is None
+    finally:
+        bench.disk.close()
+
+
+def test_nothing_is_taken_when_the_path_leads_elsewhere(folder: Path) -> None:
+    """After an unmount the path is on the filesystem below, which was not meant."""
+    bench = Bench(folder, 1 << 40)
+    bench.disk._device += 1
+    assert bench.rounds(MIB) == 0
+    assert bench.heard.lines == [("limited", ("moved", 0))]
+
+
+@pytest.mark.parametrize(
+    ("code", "by"),
+    [(errno.EROFS, "erofs"), (errno.EDQUOT, "edquot"), (errno.ENOSPC, "enospc")],
+)
+def test_a_refusal_is_a_limit_with_its_name(folder: Path, code: int, by: str) -> None:
+    """A filesystem that refuses is told once, and is no reason to give up."""
+    bench = Bench(folder, 1 << 40)
+
+    def refuses(_: str) -> tuple[int, bool]:
+        raise OSError(code, os.strerror(code))
+
+    bench.disk._open_file = refuses
+    assert bench.rounds(MIB, 500) == 0
+    assert bench.heard.lines == [("limited", (by, 0))]
+
+
+def test_a_filesystem_that_cannot_reserve_is_refused_by_name(folder: Path) -> None:
+    """Nothing is ever written instead: the error names the filesystem and the place."""
+    bench = Bench(folder, 1 << 40)
+
+    def refuses(_: str) -> tuple[int, bool]:
+        raise OSError(errno.EOPNOTSUPP, "no")
+
+    bench.disk._open_file = refuses
+    with pytest.raises(PlaceError, match=free.filesystem(str(folder))):
+        bench.rounds(MIB)
+
+
+def test_a_fresh_growth_is_not_counted_as_room_where_it_shows_late(folder: Path) -> None:
+    """On a filesystem that shows growth with delay, room is what it shows less what we took."""
+    bench = Bench(folder, 1 << 40)
+    bench.disk._late_s = 30.0
+    bench.disk._room = lambda _: 7 * MIB  # as if nothing had been taken
+    try:
+        assert bench.rounds(20 * MIB, 500) == 7 * MIB
+    finally:
+        bench.disk.close()
+
+
+def test_a_name_for_an_instant_leaves_neither_file_nor_directory(tmp_path: Path) -> None:
+    """Where there are no unnamed files, the name and its directory are gone when it returns."""
+    descriptor = holder.open_and_unlink(str(tmp_path))
+    try:
+        assert os.fstat(descriptor).st_nlink == 0
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        os.close(descriptor)
+
+
+def test_a_directory_that_is_not_ours_alone_is_not_used(tmp_path: Path) -> None:
+    """Others could swap the file if they can write where its name is."""
+    own = tmp_path / holder.FALLBACK_DIRECTORY
+    own.mkdir()
+    own.chmod(0o777)
+    with pytest.raises(PermissionError):
+        holder.open_and_unlink(str(tmp_path))
+
+
+def test_a_link_in_place_of_our_directory_is_not_followed(tmp_path: Path) -> None:
+    """What the link points to stays untouched."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    (tmp_path / holder.FALLBACK_DIRECTORY).symlink_to(elsewhere)
+    with pytest.raises(OSError, match=r"symbolic|directory"):
+        holder.open_and_unlink(str(tmp_path))
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_held_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    """Missing directories and filesystems in memory are named."""
+    with pytest.raises(PlaceError, match="no such directory: .*missing; create"):
+        check_place(str(tmp_path / "missing"))
+    if free.filesystem("/dev/shm") == "tmpfs":
+        with pytest.raises(PlaceError, match="tmpfs, which is memory"):
+            check_place("/dev/shm")
+
+
+def test_the_floors_leave_what_they_say(tmp_path: Path) -> None:
+    """Room is what an unprivileged writer can take, less a tenth of the filesystem or 2 GiB."""
+    fs = os.statvfs(tmp_path)
+    size, available = fs.f_blocks * fs.f_frsize, fs.f_bavail * fs.f_frsize
+    expected = available - max(size / 10, 2 << 30)
+    # Others write to the same filesystem meanwhile.
+    assert free.disk_room(str(tmp_path)) == pytest.approx(expected, abs=1 << 30)
+
+
+def test_the_board_carries_orders_and_answers() -> None:
+    """An order is outstanding until it is answered, by its number."""
+    board = Board(2, 0.0)
+    assert board.order(1) is None
+    board.command(1, 7.0)
+    assert board.order(0) is None
+    assert board.order(1) == (1.0, 7.0)
+    board.answer(1, 1.0, 6.0, 12)
+    assert board.order(1) is None
+    assert board.held(1) == (6.0, 12)
+    assert (board.denied(0), board.denied(1)) == (None, None)
+    board.arm(0, 0b10)
+    assert board.denied(0) == 0b10

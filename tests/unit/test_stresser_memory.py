@@ -1,0 +1,227 @@
+"""How a memory lease is split and reached, with a crew and a kernel of the test's own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stressers.board import Board
+from stressers.memory import BLOCK, UNIT, Blocks, Memory, split
+
+GIB = 1 << 30
+
+
+class Heard:
+    """A teller that writes down what it is told; `deaf` drops all."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, object]] = []
+        self.deaf = False
+
+    def _hear(self, kind: str, value: object) -> bool:
+        if not self.deaf:
+            self.lines.append((kind, value))
+        return not self.deaf
+
+    def ready(
+        self, pids: list[int], means: list[str], missing: list[str], place: str | None
+    ) -> bool:
+        return self._hear("ready", (pids, means, missing, place))
+
+    def held(self, held_bytes: int) -> bool:
+        return self._hear("held", held_bytes)
+
+    def limited(self, by: str, held_bytes: int) -> bool:
+        return self._hear("limited", (by, held_bytes))
+
+    def error(self, message: str) -> bool:
+        return self._hear("error", message)
+
+    def tick(self, now_s: float) -> None:
+        pass
+
+
+class FakeCrew:
+    """Shards that obey at once when `obey_all` is called; `errno` lets growth fail."""
+
+    def __init__(self, board: Board, heard: Heard) -> None:
+        self.board = board
+        self.pids: dict[int, int] = {}
+        self.real = [0.0] * 8
+        self.errno = 0
+        self._heard = heard
+        self._woken: list[int] = []
+
+    def start(self, workers: int) -> None:
+        self.real = [0.0] * workers
+
+    def wake(self, index: int) -> None:
+        self._woken.append(index)
+
+    def drain(self) -> None:
+        pass
+
+    def end(self) -> None:
+        self.real = [0.0] * len(self.real)
+
+    def obey_all(self) -> None:
+        """Every shard does what it was told; the ledger must have said so before it grows."""
+        for index in self._woken:
+            order = self.board.order(index)
+            if order is None:
+                continue
+            number, target = order
+            if target > self.real[index] and self.errno:
+                self.board.answer(index, number, self.real[index], self.errno)
+                continue
+            self.real[index] = target
+            self.board.answer(index, number, target, 0)
+            told = [value for kind, value in self._heard.lines if kind == "held"]
+            assert isinstance(told[-1], int)
+            assert told[-1] >= sum(self.real)
+        self._woken = []
+
+
+class Bench:
+    """A Memory with its fake crew and teller, and a clock that the test turns."""
+
+    def __init__(self, shards: int = 4, room: int = 64 * GIB) -> None:
+        self.heard = Heard()
+        self.room = room
+        self.now_s = 0.0
+        self.memory = Memory(shards, self._join, self.heard, self._room)
+        self.memory.crew.start(shards)
+
+    def _join(self, board: Board) -> FakeCrew:  # type: ignore[override]  # by its doors
+        self.crew = FakeCrew(board, self.heard)
+        return self.crew
+
+    def _room(self) -> int:
+        return self.room - int(sum(self.crew.real))
+
+    def rounds(self, value: float, count: int = 200) -> int:
+        """Turn the loop, a millisecond a round; bytes really held afterwards."""
+        for _ in range(count):
+            self.memory.obey(value, self.now_s + 3.0, self.now_s)
+            self.crew.obey_all()
+            self.now_s += 0.001
+        return int(sum(self.crew.real))
+
+
+@given(st.integers(0, 1 << 45), st.integers(1, 64))
+def test_a_split_never_exceeds_the_lease_and_is_balanced(total: int, shards: int) -> None:
+    """Whole units, no more than the lease in sum, less than a unit lost, at most a unit apart."""
+    parts = split(total, shards)
+    assert len(parts) == shards
+    assert all(part % UNIT == 0 for part in parts)
+    assert total - UNIT < sum(parts) <= total
+    assert max(parts) - min(parts) <= UNIT
+
+
+def test_a_lease_is_reached_in_steps_and_told_before_each() -> None:
+    """Steps of at most a block; FakeCrew checks that each was in the ledger before it began."""
+    bench = Bench()
+    assert bench.rounds(GIB) == GIB
+    told = [value for kind, value in bench.heard.lines if kind == "held"]
+    steps = [b - a for a, b in zip([0, *told], told, strict=False)]  # type: ignore[operator, list-item]  # ints
+    # 1 GiB in blocks of 64 MiB.
+    assert steps == [BLOCK] * 16
+
+
+def test_shrinking_is_told_after_it_has_ended() -> None:
+    """The ledger keeps what a shard has not given back yet."""
+    bench = Bench()
+    bench.rounds(GIB)
+    bench.memory.obey(0.0, bench.now_s + 3.0, bench.now_s)
+    assert bench.memory.held_bytes == GIB
+    bench.crew.obey_all()
+    bench.memory.obey(0.0, bench.now_s + 3.0, bench.now_s)
+    assert bench.heard.lines[-1] == ("held", 0)
+
+
+def test_a_lease_that_falls_during_a_growth_keeps_the_growth_in_the_ledger() -> None:
+    """Pages of a step that has begun count as ours until the shard has given them back."""
+    bench = Bench()
+    bench.memory.obey(GIB, 3.0, 0.0)
+    bench.memory.obey(0.0, 3.0, 0.001)
+    assert bench.memory.held_bytes == BLOCK
+    assert bench.rounds(0.0, 2) == 0
+    assert bench.memory.held_bytes == 0
+
+
+def test_growth_stops_at_the_floor_and_says_so_once() -> None:
+    """No step beyond what may be taken, however often the lease is renewed."""
+    bench = Bench(room=100 * UNIT + 5)
+    assert bench.rounds(GIB, 5000) == 100 * UNIT
+    limited = [value for kind, value in bench.heard.lines if kind == "limited"]
+    assert limited == [("floor", 100 * UNIT)]
+
+
+def test_growth_goes_on_when_there_is_room_again() -> None:
+    """A refused growth is tried again by itself, and a later limit is told anew."""
+    bench = Bench(room=10 * UNIT)
+    bench.rounds(GIB)
+    bench.room = 64 * GIB
+    assert bench.rounds(GIB, 1500) == GIB
+    bench.rounds(0.0)
+    bench.room = 10 * UNIT
+    bench.rounds(GIB, 1500)
+    assert sum(kind == "limited" for kind, _ in bench.heard.lines) == 2
+
+
+def test_a_kernel_that_denies_memory_is_told_by_its_errno() -> None:
+    """ENOMEM of a shard ends the growth and leaves the ledger at what is really held."""
+    bench = Bench()
+    bench.rounds(GIB)
+    bench.crew.errno = 12  # ENOMEM
+    bench.rounds(2 * GIB, 20)
+    assert bench.heard.lines[-1] == ("held", GIB)
+    assert ("limited", ("enomem", GIB)) in bench.heard.lines
+
+
+def test_nothing_grows_while_the_ledger_cannot_be_told() -> None:
+    """A controller that does not read would take our pages for the tenant's."""
+    bench = Bench()
+    bench.heard.deaf = True
+    assert bench.rounds(GIB) == 0
+    bench.heard.deaf = False
+    bench.now_s += 1.0
+    assert bench.rounds(GIB) == GIB
+
+
+def test_nothing_grows_when_what_is_free_is_unknown() -> None:
+    """A reading that fails is no reason to take more."""
+    bench = Bench()
+
+    def fails() -> int:
+        raise OSError
+
+    bench.memory._room = fails
+    assert bench.rounds(GIB) == 0
+    assert bench.heard.lines == [("limited", ("unknown", 0))]
+
+
+def resident_bytes() -> int:
+    """Private pages of this process, huge ones included. Source: proc(5), smaps_rollup."""
+    for line in Path("/proc/self/smaps_rollup").read_text(encoding="ascii").splitlines():
+        if line.startswith("Private_Dirty:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("units", [[1], [40, 3], [5, 70, 33, 32, 31, 0], [64, 65, 64, 1]])
+def test_blocks_hold_exactly_what_was_asked(units: list[int]) -> None:
+    """After each resize the kernel counts what the ledger says, up and down, across blocks."""
+    blocks = Blocks()
+    before = resident_bytes()
+    for count in units:
+        assert blocks.resize(count * UNIT) == 0
+        assert blocks.held == count * UNIT
+        # A unit of slack for what the interpreter itself takes meanwhile.
+        assert resident_bytes() - before == pytest.approx(count * UNIT, abs=UNIT)
+    blocks.resize(0)
