@@ -2,9 +2,10 @@
 
     python3 benchmarks/daemon_cost.py [--seconds 60] [-- KEY=VALUE ...]
 
-Starts a daemon in a folder of its own with Glances off, lets it settle, and
-reads /proc/PID/smaps_rollup and the CPU clock of its process only. Prints one
-JSON object. Linux; ends by itself and stops the daemon.
+Starts a daemon with Glances off in folders of its own (history and log on the
+disk, status in memory, as /run is), lets it settle, and reads
+/proc/PID/smaps_rollup and the CPU clock of its process only. Prints one JSON
+object. Linux; ends by itself and stops the daemon.
 """
 
 from __future__ import annotations
@@ -49,12 +50,18 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("settings", nargs="*", metavar="KEY=VALUE")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        options = [f"WORKSPACE_DIR={folder}", "GLANCES_ENABLED=false", *args.settings]
+    with (
+        tempfile.TemporaryDirectory() as disk,
+        tempfile.TemporaryDirectory(dir="/dev/shm") as memory,
+    ):
+        options = ["GLANCES_ENABLED=false", *args.settings]
+        places = {"STATE_DIRECTORY": disk, "LOGS_DIRECTORY": disk, "RUNTIME_DIRECTORY": memory}
         command = [sys.executable, "-m", "optimizer", "run"]
         for option in options:
             command += ["--set", option]
-        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as daemon:
+        with subprocess.Popen(
+            command, stderr=subprocess.DEVNULL, env={**os.environ, **places}
+        ) as daemon:
             try:
                 time.sleep(SETTLE_S)
                 start_s, used_s = time.monotonic(), cpu_s(daemon.pid)

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from optimizer.model import (
     CycleReport,
+    Decision,
     HostReading,
     Inhibit,
     Observation,
@@ -43,6 +44,10 @@ class Sensors(Protocol):
         """All counters now. A sensor that fails is None in the reading; never raises."""
         ...
 
+    def read_cpu(self) -> HostReading:
+        """The CPU counters alone; memory and disks are None. Never raises."""
+        ...
+
 
 class Actuators(Protocol):
     """Holds the stressers: obeys leases, reports what they use, decides nothing."""
@@ -51,8 +56,16 @@ class Actuators(Protocol):
         """What the stressers have used and hold now, and which ended since the last call."""
         ...
 
+    def cpu_used_s(self) -> float:
+        """The CPU seconds of `observe().own`, now; without looking at anything else."""
+        ...
+
     def apply(self, plan: Plan) -> None:
         """Renew the leases; start a stresser when its lease is above 0 and it does not run."""
+        ...
+
+    def renew_cpu(self, decision: Decision) -> None:
+        """Renew the lease of CPU stressers that run; starts and ends nothing."""
         ...
 
     def states(self) -> PerResource[StresserState]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 
 _VALUE, _EXPIRES, _HEADER = 0, 1, 2
-_ORDER, _TARGET, _ANSWERED, _HELD, _ERRNO, _DENIED, _COLUMNS = range(7)
+_ORDER, _TARGET, _ANSWERED, _HELD, _ERRNO, _ARMED, _GO, _COLUMNS = range(8)
 
 
 class Board:
@@ -70,11 +70,23 @@ class Board:
         row = _HEADER + _COLUMNS * index
         return self._cells[row + _HELD], int(self._cells[row + _ERRNO])
 
-    def arm(self, index: int, denied: int) -> None:
-        """A worker is ready; `denied` has one bit for each kernel means that it lacks."""
-        self._cells[_HEADER + _COLUMNS * index + _DENIED] = denied + 1
+    def enlist(self, index: int) -> None:
+        """A worker is about to be made: not armed yet, not let go yet."""
+        row = _HEADER + _COLUMNS * index
+        self._cells[row + _ARMED] = self._cells[row + _GO] = 0.0
 
-    def denied(self, index: int) -> int | None:
-        """The means that a worker lacks, one bit each; None while it is not ready."""
-        stored = int(self._cells[_HEADER + _COLUMNS * index + _DENIED])
-        return stored - 1 if stored else None
+    def arm(self, index: int) -> None:
+        """A worker says that it can die in all its ways."""
+        self._cells[_HEADER + _COLUMNS * index + _ARMED] = 1.0
+
+    def armed(self, index: int) -> bool:
+        """Whether a worker has said so."""
+        return self._cells[_HEADER + _COLUMNS * index + _ARMED] > 0
+
+    def let_go(self, index: int) -> None:
+        """The crew has made a worker stand back, and it may begin."""
+        self._cells[_HEADER + _COLUMNS * index + _GO] = 1.0
+
+    def may_go(self, index: int) -> bool:
+        """Whether a worker may begin."""
+        return self._cells[_HEADER + _COLUMNS * index + _GO] > 0

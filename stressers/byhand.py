@@ -113,7 +113,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _whole_units(size_bytes: int) -> int:
-    from stressers.memory import UNIT  # noqa: PLC0415  # for this kind only
+    from stressers.blocks import UNIT  # noqa: PLC0415  # for this kind only
 
     return -(-size_bytes // UNIT) * UNIT
 

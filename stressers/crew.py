@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     Body = Callable[["Post"], None]
     """What a worker does at its post until it is told to leave."""
 
+_LOOK_S = 1.0
+"""How long a worker sleeps at most before it looks for a fresh lease."""
 _END_S = 2.0
 """How long to wait for killed workers; one in an uninterruptible sleep is not waited for."""
 
@@ -60,8 +62,9 @@ class Post:
         """Sleep until woken, until the timeout, or until it is time to look for a fresh lease."""
         self.renew()
         left_s = self._expires_s - time.monotonic()
-        # A third of the lease: one late wake-up does not let it run out.
-        timeout_s = max(0.0, min(timeout_s, max(left_s / 3, 0.01)))
+        # A third of the lease: one late wake-up does not let it run out. And no longer than
+        # _LOOK_S, for a shorter lease may have come after a longer one.
+        timeout_s = max(0.0, min(timeout_s, max(left_s / 3, 0.01), _LOOK_S))
         if self._wake < 0:
             time.sleep(timeout_s)
         elif select.select([self._wake], [], [], timeout_s)[0] and not os.read(self._wake, 4096):
@@ -81,8 +84,9 @@ class Post:
 class ForkCrew:
     """Forks and ends the workers; POSIX only.
 
-    `means` are taken in each worker. `own` are descriptors of the crew that a
-    worker must not keep. `life_fd` is the controller's life pipe, if any.
+    `means` are taken for each worker once it is armed; only then it begins.
+    `own` are descriptors of the crew that a worker must not keep. `life_fd` is
+    the controller's life pipe, if any.
     """
 
     def __init__(
@@ -97,6 +101,9 @@ class ForkCrew:
         self.board = board
         self.pids: dict[int, int] = {}
         """Pid of each worker, by its place in the crew."""
+        self.denied = 0
+        """Means that any worker lacks, one bit each."""
+        self._arming: set[int] = set()
         self._body = body
         self._means = means
         self._life_fd = life_fd
@@ -121,6 +128,7 @@ class ForkCrew:
         # A signal in between would run the crew's handler in the worker.
         signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
         crew = os.getpid()
+        self.board.enlist(index)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
         pid = os.fork()
         if pid == 0:
@@ -138,6 +146,7 @@ class ForkCrew:
             os.close(self._wakes[index])
         self._wakes[index] = wake_write
         self.pids[index] = pid
+        self._arming.add(index)
 
     def _become(self, crew: int, index: int, wake: int, wake_write: int) -> None:
         """The life of a worker, from its fork to its end."""
@@ -158,16 +167,18 @@ class ForkCrew:
         os.close(nothing)
         low = os.dup(wake)  # select(2) takes small numbers only
         os.close(wake)
-        denied = kernel.take_all(self._means)
         if self._life_fd is not None:
             # Not told to the crew: what it could arm for itself, a worker can.
             worker.arm_pipe(self._life_fd)
             os.close(self._life_fd)
         worker.limit_worker()
         worker.arm_parent(crew)
-        self.board.arm(index, denied)
-        os.write(self._back_write, b".")
-        self._body(Post(self.board, index, low, self._back_write))
+        self.board.arm(index)
+        post = Post(self.board, index, low, self._back_write)
+        post.answered()
+        while not self.board.may_go(index):
+            post.wait(_LOOK_S)
+        self._body(post)
 
     def wake(self, index: int) -> None:
         """Make a waiting worker look at the board."""
@@ -176,13 +187,24 @@ class ForkCrew:
         except (BlockingIOError, BrokenPipeError):
             return  # it has not read earlier calls, or has gone; both are seen elsewhere
 
-    def drain(self) -> None:
-        """Forget the workers' calls: what they say is on the board."""
+    def attend(self) -> None:
+        """Hear the workers' calls, and let those go that are armed."""
         try:
             while os.read(self.back_fd, 4096):
                 pass
         except BlockingIOError:
-            return
+            pass  # all calls are heard; what they are about is on the board
+        for index in [i for i in self._arming if self.board.armed(i)]:
+            self._arming.remove(index)
+            if index in self.pids:
+                self.denied |= kernel.take_all(self._means, self.pids[index])
+                self.board.let_go(index)
+                self.wake(index)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all workers have been let go."""
+        return not self._arming
 
     def deaths(self) -> list[tuple[int, int, int]]:
         """Place, pid and exit code (negative: signal) of workers that ended since last asked."""

@@ -1,4 +1,9 @@
-"""Kernel means by which a stresser stands back, one function each, and their cost if denied."""
+"""Kernel means by which a stresser stands back, one function each, and their cost if denied.
+
+Those that name a process can be taken for another one of the same user: a crew
+takes them for its workers, because a worker that has entered the idle class
+beside a busy tenant may not get the CPU to say so. Pid 0 is the caller.
+"""
 
 from __future__ import annotations
 
@@ -28,27 +33,28 @@ if sys.platform == "linux":
 class Mean:
     """One kernel means: its name, what its lack costs, and how it is taken.
 
-    `take` returns whether it is in force afterwards; an OSError means it is not.
+    `take` gets the pid of the process, and returns whether it is in force
+    afterwards; an OSError means it is not.
     """
 
     __slots__ = ("_take", "cost", "name")
 
-    def __init__(self, name: str, cost: str, take: Callable[[], bool]) -> None:
+    def __init__(self, name: str, cost: str, take: Callable[[int], bool]) -> None:
         self.name = name
         self.cost = cost
         self._take = take
 
-    def taken(self) -> bool:
+    def taken(self, pid: int) -> bool:
         """Take it; whether it is in force."""
         try:
-            return self._take()
+            return self._take(pid)
         except OSError:
             return False
 
 
-def take_all(means: tuple[Mean, ...]) -> int:
+def take_all(means: tuple[Mean, ...], pid: int = 0) -> int:
     """Take each; one bit is set for each that is denied, the first means in the lowest bit."""
-    return sum(1 << place for place, mean in enumerate(means) if not mean.taken())
+    return sum(1 << place for place, mean in enumerate(means) if not mean.taken(pid))
 
 
 def named(means: tuple[Mean, ...], denied: int) -> tuple[list[str], list[str]]:
@@ -69,7 +75,7 @@ def first_to_kill() -> bool:
         os.close(descriptor)
 
 
-def idle_class() -> bool:
+def idle_class(pid: int) -> bool:
     """SCHED_IDLE and nice 19: runs only when nobody else in its group wants the CPU."""
     if sys.platform == "win32":
         kernel32 = ctypes.WinDLL("kernel32")
@@ -77,22 +83,21 @@ def idle_class() -> bool:
         kernel32.SetPriorityClass.argtypes = (ctypes.c_void_p, ctypes.c_uint32)
         idle_priority_class = 0x40  # Source: SetPriorityClass, winbase.h.
         return bool(kernel32.SetPriorityClass(kernel32.GetCurrentProcess(), idle_priority_class))
-    os.nice(19)
-    if sys.platform != "linux":
-        return True
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    os.setpriority(os.PRIO_PROCESS, pid, 19)
+    if sys.platform == "linux":
+        os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
     return True
 
 
-def idle_io() -> bool:
+def idle_io(pid: int) -> bool:
     """I/O only when the disk is idle, as far as the I/O scheduler knows of priorities."""
     if sys.platform != "linux":
         return False
     number = _IOPRIO_SET.get(os.uname().machine)
     if number is None:
         return False
-    this_process = 1, 0  # IOPRIO_WHO_PROCESS, the caller. Source: ioprio_set(2).
-    return int(_LIBC.syscall(number, *this_process, _IOPRIO_IDLE)) == 0
+    who_process = 1  # IOPRIO_WHO_PROCESS. Source: ioprio_set(2).
+    return int(_LIBC.syscall(number, who_process, pid, _IOPRIO_IDLE)) == 0
 
 
 def die_with_parent(signal_number: int) -> bool:
@@ -105,10 +110,10 @@ def die_with_parent(signal_number: int) -> bool:
     return int(_LIBC.prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0)) == 0
 
 
-def join_group(directory: str) -> bool:
-    """Move this process into a cgroup. Raises OSError."""
+def join_group(directory: str, pid: int) -> bool:
+    """Move a process into a cgroup. Raises OSError."""
     with open(os.path.join(directory, "cgroup.procs"), "w", encoding="ascii") as procs:
-        procs.write("0")
+        procs.write(str(pid))
     return True
 
 
@@ -168,7 +173,7 @@ def fallocate(descriptor: int, offset: int, length: int) -> None:
 OOM = Mean(
     "oom_score_adj 1000",
     "the kernel may kill a tenant's process before ours when memory runs out",
-    first_to_kill,
+    lambda _: first_to_kill(),
 )
 IDLE_CLASS = Mean("SCHED_IDLE", "our CPU load competes with the tenant's", idle_class)
 IDLE_IO = Mean("ioprio idle", "our few metadata writes compete with the tenant's", idle_io)
@@ -179,5 +184,5 @@ def idle_group_of(directory: str | None) -> Mean:
     return Mean(
         "idle cgroup",
         "programs in other groups may wait some milliseconds for a CPU",
-        in_idle_group if directory is None else lambda: idle_group(directory),
+        lambda _: in_idle_group() if directory is None else idle_group(directory),
     )

@@ -8,12 +8,12 @@ no disk when they are swapped. Never locked.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import mmap
 import sys
 
 from stressers import free, kernel
+from stressers.blocks import BLOCK, COLD, HUGEPAGE, POPULATE_WRITE, UNIT, Blocks
 from stressers.run import Work
 
 TYPE_CHECKING = False
@@ -24,18 +24,6 @@ if TYPE_CHECKING:
     from stressers.run import AnyCrew, AnyPost
     from stressers.teller import Teller
 
-UNIT = 2 << 20
-"""Everything is held in multiples of this: a huge page on x86-64 and most arm64."""
-BLOCK = 64 << 20
-"""Size of a mapping and of the largest growth step: a few milliseconds of work."""
-_POPULATE_WRITE = 23
-"""MADV_POPULATE_WRITE, since Linux 5.14. Source: linux/mman.h."""
-_COLD = 20
-"""MADV_COLD, since Linux 5.4. Source: linux/mman.h."""
-_HUGEPAGE = 14
-"""MADV_HUGEPAGE. Source: linux/mman.h."""
-_DONTNEED = 4
-"""MADV_DONTNEED. Source: linux/mman.h."""
 _IDLE_S = 60.0
 _RETRY_S = 1.0
 """How long after a refused growth the next one is tried."""
@@ -45,100 +33,6 @@ def split(total_bytes: float, shards: int) -> list[int]:
     """A lease cut into equal parts of whole units; the sum never exceeds the lease."""
     units = int(total_bytes) // UNIT
     return [(units // shards + (index < units % shards)) * UNIT for index in range(shards)]
-
-
-class Block:
-    """A mapping of BLOCK bytes of which the first `filled` are taken.
-
-    What is not filled yet costs address space only.
-    """
-
-    __slots__ = ("_map", "_start", "filled")
-
-    def __init__(self) -> None:
-        self.filled = 0
-        # Older kernels do not align mappings to huge pages, so one is mapped to spare.
-        if sys.platform == "win32":
-            self._map = mmap.mmap(-1, BLOCK + UNIT)
-        else:
-            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-            self._map = mmap.mmap(-1, BLOCK + UNIT, flags=flags)
-        self._start = -ctypes.addressof(ctypes.c_char.from_buffer(self._map)) % UNIT
-        self._advise(_HUGEPAGE, 0, BLOCK)
-
-    def grow(self, size: int) -> None:
-        """Take `size` more bytes. Raises OSError when the kernel denies them."""
-        try:
-            if not self._advise(_POPULATE_WRITE, self.filled, size):
-                first = self._start + self.filled
-                for offset in range(first, first + size, mmap.PAGESIZE):
-                    self._map[offset] = 0
-        except OSError:
-            self._advise(_DONTNEED, self.filled, size)  # what was taken until then
-            raise
-        self._advise(_COLD, self.filled, size)
-        self.filled += size
-
-    def shrink(self, to: int) -> bool:
-        """Give back all but the first `to` bytes; False where that cannot be done in part."""
-        if not self._advise(_DONTNEED, to, self.filled - to):
-            return False
-        self.filled = to
-        return True
-
-    def close(self) -> None:
-        """Give everything back."""
-        self._map.close()
-
-    def _advise(self, advice: int, offset: int, size: int) -> bool:
-        """Whether the kernel has taken the advice; raises OSError when memory ran out."""
-        if sys.platform != "linux":
-            return False  # the numbers are Linux's, and elsewhere pages are not given back so
-        try:
-            self._map.madvise(advice, self._start + offset, size)
-        except OSError as exc:
-            if exc.errno == errno.EINVAL:
-                return False
-            raise
-        return True
-
-
-class Blocks:
-    """All the memory of one shard; grows at its end and shrinks from there."""
-
-    __slots__ = ("_blocks", "held")
-
-    def __init__(self) -> None:
-        self.held = 0
-        self._blocks: list[Block] = []
-
-    def resize(self, target: int) -> int:
-        """Hold `target` bytes, a multiple of UNIT; the errno that prevented it, or 0."""
-        self._shrink(target)
-        try:
-            self._grow(target)
-        except OSError as exc:
-            return exc.errno or errno.ENOMEM
-        return 0
-
-    def _shrink(self, target: int) -> None:
-        while self.held > target:
-            last = self._blocks[-1]
-            keep = last.filled - (self.held - target)
-            if keep > 0 and last.shrink(keep):
-                self.held = target
-                return
-            self.held -= last.filled
-            self._blocks.pop().close()
-
-    def _grow(self, target: int) -> None:
-        while self.held < target:
-            if not self._blocks or self._blocks[-1].filled == BLOCK:
-                self._blocks.append(Block())
-            last = self._blocks[-1]
-            size = min(target - self.held, BLOCK - last.filled)
-            last.grow(size)
-            self.held += size
 
 
 def hold(post: AnyPost) -> None:
@@ -266,16 +160,16 @@ def means() -> tuple[kernel.Mean, ...]:
         kernel.Mean(
             "private zero-filled pages",
             "the pages count against the page file, whether or not they are in memory",
-            lambda: sys.platform != "win32",
+            lambda _: sys.platform != "win32",
         ),
-        kernel.Mean("MADV_POPULATE_WRITE", "taking memory costs more CPU", _probe(_POPULATE_WRITE)),
-        kernel.Mean("MADV_HUGEPAGE", "giving memory back is slower", _probe(_HUGEPAGE)),
-        kernel.Mean("MADV_COLD", "the kernel swaps others' pages first", _probe(_COLD)),
+        kernel.Mean("MADV_POPULATE_WRITE", "taking memory costs more CPU", _probe(POPULATE_WRITE)),
+        kernel.Mean("MADV_HUGEPAGE", "giving memory back is slower", _probe(HUGEPAGE)),
+        kernel.Mean("MADV_COLD", "the kernel swaps others' pages first", _probe(COLD)),
     )
 
 
-def _probe(advice: int) -> Callable[[], bool]:
-    def works() -> bool:
+def _probe(advice: int) -> Callable[[int], bool]:
+    def works(_: int) -> bool:
         if sys.platform != "linux":
             return False
         with mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as page:

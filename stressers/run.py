@@ -35,7 +35,7 @@ DONE, FAILED, USAGE, WORKER_KILLED = 0, 1, 2, 3
 LOOK_S = 1.0
 """How long the loop sleeps at most; what matters wakes it earlier."""
 _READY_S = 2.0
-"""How long workers may take to take their means before the report is sent without them."""
+"""How long workers may take to arm themselves before the report is sent without them."""
 
 
 class Work:
@@ -63,15 +63,10 @@ class Work:
         """The crew itself and its workers."""
         return [os.getpid(), *self.crew.pids.values()]
 
-    def denied(self) -> int | None:
-        """Means that any worker lacks, one bit each; None while not all have said."""
-        said = [self.board.denied(index) for index in range(self.workers)]
-        return None if None in said else _union(said)
-
     def obey(self, value: float, expires_s: float, now_s: float) -> float:  # noqa: ARG002  # some kinds need it
         """Do one small step towards the lease; seconds until the next one at the latest."""
         self.board.publish(value, expires_s)
-        self.crew.drain()
+        self.crew.attend()
         return LOOK_S
 
     def death(self) -> tuple[int, str] | None:
@@ -100,13 +95,6 @@ class Work:
     def close(self) -> None:
         """Give everything back."""
         self.crew.end()
-
-
-def _union(masks: list[int | None]) -> int:
-    union = 0
-    for mask in masks:
-        union |= mask or 0
-    return union
 
 
 _ALARM = 14
@@ -192,25 +180,25 @@ def run(
     standing = Standing(now_s + FIRST_LEASE_S)
     try:
         work.start()
-        while not source.over(now_s):
+        while True:
             for lease in source.leases(now_s):
                 if lease is None:
                     standing.revoke()
                 else:
                     standing.take(lease, now_s)
                     renew_alarm(lease.ttl_s)
+            if source.over(now_s):
+                return DONE
             end = work.death()
-            if end is not None and not source.over(now_s):
+            if end is not None:
                 teller.error(end[1])
                 return end[0]
             pause_s = work.obey(standing.value(now_s), standing.expires_s, now_s)
-            denied = work.denied()
-            if work.changed and (denied is not None or now_s > started_s + _READY_S):
-                have, lack = means_of(denied or 0)
+            if work.changed and (work.crew.complete or now_s > started_s + _READY_S):
+                have, lack = means_of(work.crew.denied)
                 work.changed = not teller.ready(work.pids(), have, lack, work.place)
             teller.tick(now_s)
             source.wait(pause_s)
             now_s = time.monotonic()
-        return DONE
     finally:
         work.close()

@@ -124,7 +124,7 @@ def _duty(
         means: tuple[kernel.Mean, ...] = (kernel.IDLE_CLASS, kernel.IDLE_IO)
         if group is not None:
             cost = "the workers stay in the cgroup of the crew"
-            joined = kernel.Mean(f"cgroup {group}", cost, lambda: kernel.join_group(group))
+            joined = kernel.Mean(f"cgroup {group}", cost, lambda pid: kernel.join_group(group, pid))
             means = (joined, *means)
         crews = (kernel.OOM, kernel.idle_group_of(group))
         return (lambda post: cpu.burn(post, cpu.stagger_s(post.index, workers))), crews, means

@@ -64,6 +64,8 @@ class ThreadCrew:
     ) -> None:
         self.board = board
         self.pids: dict[int, int] = {}
+        self.denied = 0
+        self.complete = True
         self._body = body
         self._means = means
         self._called = called
@@ -72,9 +74,8 @@ class ThreadCrew:
 
     def start(self, workers: int) -> None:
         """Take the means for the whole process and start the threads."""
-        denied = kernel.take_all(self._means)
+        self.denied = kernel.take_all(self._means)
         for index in range(workers):
-            self.board.arm(index, denied)
             self.start_one(index)
 
     def start_one(self, index: int) -> None:
@@ -88,8 +89,8 @@ class ThreadCrew:
         """Make a waiting worker look at the board."""
         self._posts[index].call()
 
-    def drain(self) -> None:
-        """Nothing to forget."""
+    def attend(self) -> None:
+        """Nothing to hear: the workers have set the event that the door waits for."""
 
     def deaths(self) -> list[tuple[int, int, int]]:
         """None: a thread does not end before its process."""

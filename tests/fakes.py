@@ -8,11 +8,12 @@ taken in the instant the lease says so.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from optimizer.model import (
     CpuCounters,
     CycleReport,
+    Decision,
     DiskCounters,
     Floor,
     HostReading,
@@ -143,7 +144,21 @@ class FakeHost:
             failures=tuple((name, "fake failure") for name in sorted(self.failing)),
         )
 
+    def read_cpu(self) -> HostReading:
+        """The CPU counters alone."""
+        return replace(self.read(), memory=None, disks=None)
+
     # Actuators
+    def cpu_used_s(self) -> float:
+        """CPU seconds of the model's stressers."""
+        return self.own_cpu_s
+
+    def renew_cpu(self, decision: Decision) -> None:
+        """Obey the CPU lease alone."""
+        if self.duty > 0 or not self.plans[-1].cpu.stop:
+            self.duty = decision.lease
+        self.plans.append(replace(self.plans[-1], cpu=decision))
+
     def observe(self) -> Observation:
         """Ledgers and the ends that a test has put into `exits`."""
         exits, self.exits = tuple(self.exits), []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import sys
 import time
 from collections.abc import Callable
@@ -61,25 +62,39 @@ class StresserPool:
     def observe(self) -> Observation:
         """CPU seconds, ledgers, and the unwanted ends since the last call."""
         exits, self._failures = self._failures, []
-        for resource, processes in self._running.items():
-            for process in processes:
-                process.listen()
-            over = next((end for end in (p.ended() for p in processes) if end), None)
-            if over is not None:
+        for process in self._stirring():
+            process.listen()
+            over = process.ended()
+            if over is not None and process in self._running[process.resource]:
                 exits.append(over)
-                self._last_error[resource] = over.detail
-                self._end(resource)
-        self._reap()
-        living = [p for processes in self._running.values() for p in processes]
-        leased_cpu_s = sum(p.cpu_s() for p in (*living, *self._dying))
+                self._last_error[process.resource] = over.detail
+                self._end(process.resource)
+        if self._dying:
+            self._reap()
         return Observation(
             own=OwnCounters(
-                cpu_s=time.process_time() + self._retired_cpu_s + leased_cpu_s,
+                cpu_s=self.cpu_used_s(),
                 memory_bytes=self._held(Resource.MEMORY),
                 disk_bytes=self._held(Resource.DISK),
             ),
             exits=tuple(exits),
         )
+
+    def cpu_used_s(self) -> float:
+        """CPU seconds of the controller and of all stressers, ended ones included."""
+        used_s = time.process_time() + self._retired_cpu_s
+        for processes in self._running.values():
+            for process in processes:
+                used_s += process.cpu_s()
+        for process in self._dying:
+            used_s += process.cpu_s()
+        return used_s
+
+    def renew_cpu(self, decision: Decision) -> None:
+        """Renew the lease of the CPU stressers that run."""
+        now_s = self._monotonic()
+        for process in self._running[Resource.CPU]:
+            process.renew(decision.lease, now_s)
 
     def apply(self, plan: Plan) -> None:
         """Renew, start or end each resource's stressers as decided."""
@@ -116,6 +131,14 @@ class StresserPool:
             time.sleep(_POLL_S)
         self._reap()
         return tuple(pid for process in self._dying for pid in process.pids)
+
+    def _stirring(self) -> list[StresserProcess]:
+        """Those that have reported or ended; where that cannot be asked, all of them."""
+        living = [p for processes in self._running.values() for p in processes]
+        if sys.platform == "win32" or not living:
+            return living
+        ready = select.select([p.output for p in living], [], [], 0)[0]
+        return [p for p in living if p.output in ready] if ready else []
 
     def _launch(self, decision: Decision) -> None:
         resource = decision.resource

@@ -69,7 +69,7 @@ class StresserProcess:
     def renew(self, wanted: float, now_s: float) -> None:
         """Send the lease when it has changed or its renewal is due; never blocks for long."""
         sent, sent_s = self._sent
-        changed = abs(wanted - sent) > _smallest_change(self.resource)
+        changed = abs(wanted - sent) > _SMALLEST_CHANGE[self.resource]
         if not changed and now_s - sent_s < lease.RENEW_S:
             return
         stdin = self._process.stdin
@@ -80,6 +80,11 @@ class StresserProcess:
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
             stdin.write(line)
             self._sent = (wanted, now_s)
+
+    @property
+    def output(self) -> int:
+        """The descriptor that stirs when it reports or ends."""
+        return self._reports.descriptor
 
     def listen(self) -> None:
         """Take in the reports that have arrived."""
@@ -109,11 +114,12 @@ class StresserProcess:
 
     def cpu_s(self) -> float:
         """CPU seconds used by all of its processes until now; never falls."""
+        used = self._cpu_s
         for pid in self.pids:
             now = process_cpu_s(pid)
             if now is not None:
-                self._cpu_s[pid] = max(now, self._cpu_s.get(pid, 0.0))
-        return sum(self._cpu_s.values())
+                used[pid] = now
+        return sum(used.values())
 
     def ended(self) -> StresserExit | None:
         """How it ended; None while it lives."""
@@ -187,9 +193,12 @@ def _alive(pid: int) -> bool:
         return False
 
 
-def _smallest_change(resource: Resource) -> float:
-    """Below this a new lease is not worth a line: a twentieth of a point of duty, one byte."""
-    return 0.0005 if resource is Resource.CPU else 0.5
+_SMALLEST_CHANGE = {
+    Resource.CPU: 0.0005,
+    Resource.MEMORY: float(2 << 20),
+    Resource.DISK: float(1 << 20),
+}
+"""Below this a new lease is not worth a line: a twentieth of a point, a huge page, a MiB."""
 
 
 def _list(value: object) -> list[object]:
@@ -205,11 +214,11 @@ class _PolledReports:
     """The stresser's output, read without ever waiting for it."""
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+        self.descriptor = descriptor
 
     def read(self) -> bytes:
         try:
-            return os.read(self._descriptor, 1 << 16)
+            return os.read(self.descriptor, 1 << 16)
         except (BlockingIOError, OSError):
             return b""
 
@@ -218,13 +227,13 @@ class _ThreadedReports:
     """The same for Windows, whose pipes cannot be polled: a thread reads them."""
 
     def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+        self.descriptor = descriptor
         self._chunks: deque[bytes] = deque(maxlen=256)
         threading.Thread(target=self._pump, daemon=True).start()
 
     def _pump(self) -> None:
         with contextlib.suppress(OSError):
-            while chunk := os.read(self._descriptor, 1 << 16):
+            while chunk := os.read(self.descriptor, 1 << 16):
                 self._chunks.append(chunk)
 
     def read(self) -> bytes:

@@ -63,7 +63,27 @@ def estimate(earlier: Reading, later: Reading, policy: Policy, clock: CpuClock) 
 def cpu_utilisation(
     earlier: Reading, later: Reading, clock: CpuClock, *, count_steal: bool
 ) -> Utilisation | None:
-    """Busy share of all CPUs between two readings.
+    """Busy share of all CPUs between two readings, our part told apart; None when unknown."""
+    total_ratio = busy_ratio(earlier, later, clock, count_steal=count_steal)
+    if total_ratio is None or later.host.cpu is None:
+        return None
+    cpus = later.host.cpu.online_cpus
+    wall_s = (later.host.monotonic_s - earlier.host.monotonic_s) * cpus
+    own_s = later.own.cpu_s - earlier.own.cpu_s
+    if wall_s <= 0 or own_s < 0:
+        return None
+    return Utilisation(
+        total_ratio=total_ratio,
+        own_ratio=min(1.0, own_s / wall_s),
+        capacity=float(cpus),
+        room_ratio=1.0 - total_ratio,
+    )
+
+
+def busy_ratio(
+    earlier: Reading, later: Reading, clock: CpuClock, *, count_steal: bool
+) -> float | None:
+    """Busy share of all CPUs between two readings, 0 to 1.
 
     busy = elapsed - idle - iowait - steal (steal stays in when `count_steal`),
     divided by the elapsed CPU time. None when a counter is missing, when one
@@ -72,23 +92,17 @@ def cpu_utilisation(
     before, after = earlier.host.cpu, later.host.cpu
     if before is None or after is None or before.online_cpus != after.online_cpus:
         return None
-    wall_s = (later.host.monotonic_s - earlier.host.monotonic_s) * after.online_cpus
-    elapsed_s = wall_s if clock is CpuClock.WALL else after.total_s - before.total_s
+    if clock is CpuClock.WALL:
+        elapsed_s = (later.host.monotonic_s - earlier.host.monotonic_s) * after.online_cpus
+    else:
+        elapsed_s = after.total_s - before.total_s
     idle_s = after.idle_s - before.idle_s
     steal_s = after.steal_s - before.steal_s
-    own_s = later.own.cpu_s - earlier.own.cpu_s
     backwards = idle_s < -_BACKWARD_IDLE_TOLERANCE_S * after.online_cpus
-    if elapsed_s <= 0 or wall_s <= 0 or steal_s < 0 or own_s < 0 or backwards:
+    if elapsed_s <= 0 or steal_s < 0 or backwards:
         return None
-    not_idle_s = elapsed_s - max(0.0, idle_s)
-    busy_s = not_idle_s if count_steal else not_idle_s - steal_s
-    total_ratio = _clamp(busy_s / elapsed_s)
-    return Utilisation(
-        total_ratio=total_ratio,
-        own_ratio=_clamp(own_s / wall_s),
-        capacity=float(after.online_cpus),
-        room_ratio=1.0 - total_ratio,
-    )
+    busy_s = elapsed_s - max(0.0, idle_s) - (0.0 if count_steal else steal_s)
+    return min(1.0, max(0.0, busy_s / elapsed_s))
 
 
 def steal_ratio(before: CpuCounters | None, after: CpuCounters | None) -> float | None:

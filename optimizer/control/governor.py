@@ -52,14 +52,14 @@ def govern_rate(
     setpoint_ratio: float,
     *,
     window: Utilisation,
-    step: Utilisation | None,
+    step_ratio: float | None,
     step_s: float,
     rise_per_s: float,
 ) -> Governed:
     """CPU: a rate, so past errors can be paid back.
 
     `window` is the utilisation over the last half second, for the tenant's
-    share; `step` that over the last cycle, for the debt. While the tenant
+    share; `step_ratio` the busy share over the last cycle, for the debt. While the tenant
     alone reaches the setpoint nothing is owed (no windup after saturation),
     and no debt builds up while growth is limited by the slew rate.
     """
@@ -67,7 +67,7 @@ def govern_rate(
     missing_ratio = setpoint_ratio - window.organic_ratio
     if missing_ratio <= 0:
         return Governed(wanted_ratio=0.0, demand_ratio=0.0)
-    error_ratio = setpoint_ratio - step.total_ratio if step is not None else 0.0
+    error_ratio = 0.0 if step_ratio is None else setpoint_ratio - step_ratio
     debt_s = _bounded(state.debt_s + error_ratio * step_s, _DEBT_LIMIT_S)
     wanted = min(1.0, max(0.0, missing_ratio + debt_s / _DEBT_PAYBACK_S))
     highest = state.demand_ratio + rise_per_s * step_s

@@ -33,16 +33,17 @@ def limit(
     the room that is left; when the floor is touched the room is negative, so
     the demand falls below what is held. Hold-off: no more than before.
     """
-    limited = Limited(demand_ratio=demand_ratio)
-    bounds = [(ceiling_ratio - usage.organic_ratio, Reason.CEILING)]
+    lowest, reason = demand_ratio - _ROUNDING, None
+    ceiling = max(0.0, ceiling_ratio - usage.organic_ratio)
+    if ceiling < lowest:
+        lowest, reason = ceiling, Reason.CEILING
     if has_floor:
-        bounds.append((usage.own_ratio + usage.room_ratio, Reason.FLOOR))
-    if holding_off:
-        bounds.append((previous_ratio, Reason.HOLD_OFF))
-    for bound, reason in bounds:
-        if max(0.0, bound) < limited.demand_ratio - _ROUNDING:
-            limited = Limited(demand_ratio=max(0.0, bound), reason=reason)
-    return limited
+        floor = max(0.0, usage.own_ratio + usage.room_ratio)
+        if floor < lowest:
+            lowest, reason = floor, Reason.FLOOR
+    if holding_off and previous_ratio < lowest:
+        lowest, reason = previous_ratio, Reason.HOLD_OFF
+    return Limited(demand_ratio=demand_ratio if reason is None else lowest, reason=reason)
 
 
 def floor_touched(usage: Utilisation, *, previous_ratio: float) -> bool:

@@ -103,12 +103,12 @@ def test_a_partial_tenant_is_filled_up_to_the_target() -> None:
     assert rig.plan.cpu.demand_ratio == pytest.approx(0.15, abs=0.01)
 
 
-def test_memory_is_given_back_within_a_cycle_when_the_tenant_wants_it() -> None:
-    """Held 9.6 GiB; the tenant takes 8 GiB at once: 1.6 GiB stay with us two cycles later."""
+def test_memory_is_given_back_within_a_second_when_the_tenant_wants_it() -> None:
+    """Held 9.6 GiB; the tenant takes 8 GiB at once: 1.6 GiB stay with us half a second later."""
     rig = Rig(FakeHost(tenant_memory_bytes=lambda t: 8 * GIB if t >= 1700 else 0))
     rig.run_for(699.9)
     assert rig.host.held[Resource.MEMORY] == pytest.approx(9.6 * GIB, rel=0.003)
-    rig.run_for(0.3)
+    rig.run_for(0.7)
     assert rig.host.held[Resource.MEMORY] == pytest.approx(1.6 * GIB, rel=0.02)
 
 
@@ -123,7 +123,7 @@ def test_a_touched_memory_floor_stops_growth_for_the_hold_off() -> None:
     )
     rig.run_for(99.9)
     assert rig.host.held[Resource.MEMORY] > GIB
-    rig.run_for(0.3)
+    rig.run_for(0.7)
     assert rig.host.held[Resource.MEMORY] == 0
     rig.run_for(50)  # the tenant has gone at 1110; hold-off until 1200
     assert rig.host.held[Resource.MEMORY] == 0
@@ -133,11 +133,11 @@ def test_a_touched_memory_floor_stops_growth_for_the_hold_off() -> None:
 
 
 def test_inhibit_takes_all_load_away_and_its_end_brings_it_back() -> None:
-    """The order is obeyed in the next cycle, and again when it has expired."""
+    """The order is obeyed within a second, and load is back when it has expired."""
     rig = Rig()
     rig.run_for(30)
     rig.switch.order = Inhibit(reason="patch", by="ops", until_utc_s=rig.host.utc() + 10)
-    rig.run_for(0.2)
+    rig.run_for(0.7)
     assert all(d.lease == 0 and d.stop and d.reason is Reason.INHIBITED for d in rig.plan)
     rig.run_for(15)
     assert rig.plan.cpu.lease > 0.3
@@ -248,6 +248,10 @@ class BrokenSensors:
 
     def __init__(self, host: FakeHost, failures: int) -> None:
         self.host, self.left = host, failures
+
+    def read_cpu(self) -> object:
+        """The same."""
+        return self.read()
 
     def read(self) -> object:
         """Raise while failures are left."""

@@ -16,7 +16,9 @@ def usage(total: float, own: float) -> Utilisation:
 def rate(state: GovernorState, total: float, own: float, *, rise: float = 10.0) -> float:
     """The CPU demand for a setpoint of 40 % after a step of 0.1 s."""
     now = usage(total, own)
-    got = govern_rate(state, 0.4, window=now, step=now, step_s=0.1, rise_per_s=rise)
+    got = govern_rate(
+        state, 0.4, window=now, step_ratio=now.total_ratio, step_s=0.1, rise_per_s=rise
+    )
     return got.demand_ratio
 
 
@@ -35,7 +37,7 @@ def test_debt_is_bounded() -> None:
     state = GovernorState(demand_ratio=0.4)
     for _ in range(1000):
         got = govern_rate(
-            state, 0.4, window=usage(0.1, 0.1), step=usage(0.1, 0.1), step_s=0.1, rise_per_s=10
+            state, 0.4, window=usage(0.1, 0.1), step_ratio=0.1, step_s=0.1, rise_per_s=10
         )
         state = GovernorState(demand_ratio=got.demand_ratio, debt_s=got.debt_s)
     assert got.demand_ratio == pytest.approx(0.5)
@@ -47,7 +49,7 @@ def test_nothing_is_owed_while_the_tenant_is_above() -> None:
         GovernorState(demand_ratio=0.3, debt_s=0.05),
         0.4,
         window=usage(0.6, 0.0),
-        step=usage(0.6, 0.0),
+        step_ratio=0.6,
         step_s=0.1,
         rise_per_s=10,
     )
@@ -63,7 +65,7 @@ def test_rise_is_limited_and_fall_is_not() -> None:
 def test_no_windup_while_the_rise_is_limited() -> None:
     """The debt does not grow while it is the slew-rate limit that holds back."""
     got = govern_rate(
-        GovernorState(), 0.4, window=usage(0, 0), step=usage(0, 0), step_s=0.1, rise_per_s=1
+        GovernorState(), 0.4, window=usage(0, 0), step_ratio=0.0, step_s=0.1, rise_per_s=1
     )
     assert got.debt_s == 0.0
 

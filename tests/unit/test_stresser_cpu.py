@@ -29,15 +29,19 @@ class Machine:
 
     @property
     def on_duty(self) -> bool:
+        """Whether the simulated time is not over."""
         return self.now_s < self._until_s
 
     def monotonic(self) -> float:
+        """The simulated clock."""
         return self.now_s
 
     def cpu_time(self) -> float:
+        """What was worked until now."""
         return self.used_s
 
     def chunk(self) -> None:
+        """Work for a moment."""
         if not self._awake:
             self.burst_begins_s.append(self.now_s)
         self._awake = True
@@ -45,15 +49,16 @@ class Machine:
         self._pass(CHUNK_S / self.share)
 
     def wait(self, timeout_s: float) -> None:
+        """Sleep."""
         self._awake = False
         self.sleeps.append(timeout_s)
         self._pass(timeout_s)
 
     def renew(self) -> None:
-        pass
+        """No alarm here."""
 
     def answered(self) -> None:
-        pass
+        """Nobody listens."""
 
     def _pass(self, seconds: float) -> None:
         self.now_s += seconds
@@ -61,6 +66,7 @@ class Machine:
             self.board.publish(self.changes.pop(0)[1], 1e9)
 
     def run(self, stagger: float = 0.0) -> Machine:
+        """Work until the time is over."""
         burn(
             self,  # type: ignore[arg-type]  # a Post by its doors, not by its class
             stagger,

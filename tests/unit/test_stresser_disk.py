@@ -12,7 +12,7 @@ import pytest
 from stressers import free, holder
 from stressers.board import Board
 from stressers.disk import STEP, Disk, PlaceError, check_place
-from tests.unit.test_stresser_memory import FakeCrew, Heard
+from tests.stresser_fakes import FakeCrew, Heard
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reserves blocks by fallocate(2)")
 
@@ -34,12 +34,14 @@ class Bench:
         )
 
     def rounds(self, value: float, count: int = 20) -> int:
+        """Turn the loop; bytes held afterwards."""
         for _ in range(count):
             self.disk.obey(value, self.now_s + 3.0, self.now_s)
             self.now_s += 0.01
         return self.disk.held_bytes
 
     def file(self) -> os.stat_result | None:
+        """What the kernel says of the open file; None when there is none."""
         return None if self.disk._file is None else os.fstat(self.disk._file)
 
 
@@ -189,11 +191,12 @@ def test_a_link_in_place_of_our_directory_is_not_followed(tmp_path: Path) -> Non
 
 def test_a_place_that_cannot_be_held_is_refused_with_a_remedy(tmp_path: Path) -> None:
     """Missing directories and filesystems in memory are named."""
-    with pytest.raises(PlaceError, match="no such directory: .*missing; create"):
+    with pytest.raises(PlaceError, match=r"no such directory: .*missing; create"):
         check_place(str(tmp_path / "missing"))
-    if free.filesystem("/dev/shm") == "tmpfs":
+    in_memory = "/dev/shm"  # noqa: S108  # nothing is written there
+    if free.filesystem(in_memory) == "tmpfs":
         with pytest.raises(PlaceError, match="tmpfs, which is memory"):
-            check_place("/dev/shm")
+            check_place(in_memory)
 
 
 def test_the_floors_leave_what_they_say(tmp_path: Path) -> None:
@@ -215,6 +218,17 @@ def test_the_board_carries_orders_and_answers() -> None:
     board.answer(1, 1.0, 6.0, 12)
     assert board.order(1) is None
     assert board.held(1) == (6.0, 12)
-    assert (board.denied(0), board.denied(1)) == (None, None)
-    board.arm(0, 0b10)
-    assert board.denied(0) == 0b10
+
+
+def test_a_worker_begins_only_when_it_is_armed_and_let_go() -> None:
+    """Both marks are of one worker, and are taken back for the one that replaces it."""
+    board = Board(2, 0.0)
+    assert not board.armed(1)
+    assert not board.may_go(1)
+    board.arm(1)
+    board.let_go(1)
+    assert (board.armed(0), board.armed(1)) == (False, True)
+    assert (board.may_go(0), board.may_go(1)) == (False, True)
+    board.enlist(1)
+    assert not board.armed(1)
+    assert not board.may_go(1)

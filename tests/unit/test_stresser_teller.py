@@ -66,14 +66,14 @@ def test_a_reader_that_has_gone_is_no_failure() -> None:
 def test_denied_means_are_named_with_their_cost() -> None:
     """One bit for each means; an OSError counts as denied."""
 
-    def fails() -> bool:
+    def fails(_: int) -> bool:
         raise PermissionError
 
     means = (
-        kernel.Mean("a", "cost of a", lambda: True),
+        kernel.Mean("a", "cost of a", lambda pid: pid == 7),
         kernel.Mean("b", "cost of b", fails),
-        kernel.Mean("c", "cost of c", lambda: False),
+        kernel.Mean("c", "cost of c", lambda _: False),
     )
-    denied = kernel.take_all(means)
+    denied = kernel.take_all(means, 7)
     assert denied == 0b110
     assert kernel.named(means, denied) == (["a"], ["b: cost of b", "c: cost of c"])

@@ -1,0 +1,115 @@
+"""Private, zero-filled memory that grows and shrinks in whole huge pages."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import sys
+
+UNIT = 2 << 20
+"""Everything is held in multiples of this: a huge page on x86-64 and most arm64."""
+BLOCK = 64 << 20
+"""Size of a mapping and of the largest growth step: a few milliseconds of work."""
+POPULATE_WRITE = 23
+"""MADVPOPULATE_WRITE, since Linux 5.14. Source: linux/mman.h."""
+COLD = 20
+"""MADVCOLD, since Linux 5.4. Source: linux/mman.h."""
+HUGEPAGE = 14
+"""MADVHUGEPAGE. Source: linux/mman.h."""
+_DONTNEED = 4
+"""MADV_DONTNEED. Source: linux/mman.h."""
+
+
+class Block:
+    """A mapping of BLOCK bytes of which the first `filled` are taken.
+
+    What is not filled yet costs address space only.
+    """
+
+    __slots__ = ("_map", "_start", "filled")
+
+    def __init__(self) -> None:
+        self.filled = 0
+        # Older kernels do not align mappings to huge pages, so one is mapped to spare.
+        if sys.platform == "win32":
+            self._map = mmap.mmap(-1, BLOCK + UNIT)
+        else:
+            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+            self._map = mmap.mmap(-1, BLOCK + UNIT, flags=flags)
+        self._start = -ctypes.addressof(ctypes.c_char.from_buffer(self._map)) % UNIT
+        self._advise(HUGEPAGE, 0, BLOCK)
+
+    def grow(self, size: int) -> None:
+        """Take `size` more bytes. Raises OSError when the kernel denies them."""
+        try:
+            if not self._advise(POPULATE_WRITE, self.filled, size):
+                first = self._start + self.filled
+                for offset in range(first, first + size, mmap.PAGESIZE):
+                    self._map[offset] = 0
+        except OSError:
+            self._advise(_DONTNEED, self.filled, size)  # what was taken until then
+            raise
+        self._advise(COLD, self.filled, size)
+        self.filled += size
+
+    def shrink(self, to: int) -> bool:
+        """Give back all but the first `to` bytes; False where that cannot be done in part."""
+        if not self._advise(_DONTNEED, to, self.filled - to):
+            return False
+        self.filled = to
+        return True
+
+    def close(self) -> None:
+        """Give everything back."""
+        self._map.close()
+
+    def _advise(self, advice: int, offset: int, size: int) -> bool:
+        """Whether the kernel has taken the advice; raises OSError when memory ran out."""
+        if sys.platform != "linux":
+            return False  # the numbers are Linux's, and elsewhere pages are not given back so
+        try:
+            self._map.madvise(advice, self._start + offset, size)
+        except OSError as exc:
+            if exc.errno == errno.EINVAL:
+                return False
+            raise
+        return True
+
+
+class Blocks:
+    """All the memory of one shard; grows at its end and shrinks from there."""
+
+    __slots__ = ("_blocks", "held")
+
+    def __init__(self) -> None:
+        self.held = 0
+        self._blocks: list[Block] = []
+
+    def resize(self, target: int) -> int:
+        """Hold `target` bytes, a multiple of UNIT; the errno that prevented it, or 0."""
+        self._shrink(target)
+        try:
+            self._grow(target)
+        except OSError as exc:
+            return exc.errno or errno.ENOMEM
+        return 0
+
+    def _shrink(self, target: int) -> None:
+        while self.held > target:
+            last = self._blocks[-1]
+            keep = last.filled - (self.held - target)
+            if keep > 0 and last.shrink(keep):
+                self.held = target
+                return
+            self.held -= last.filled
+            self._blocks.pop().close()
+
+    def _grow(self, target: int) -> None:
+        while self.held < target:
+            if not self._blocks or self._blocks[-1].filled == BLOCK:
+                self._blocks.append(Block())
+            last = self._blocks[-1]
+            size = min(target - self.held, BLOCK - last.filled)
+            last.grow(size)
+            self.held += size
