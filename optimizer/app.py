@@ -206,6 +206,7 @@ def _run_locked(
         return daemon.run()
     finally:
         page.stop(1.0)
+        sensors.close()
         history.close()
         for name in (STATUS_NAME, TEXT_NAME):
             (runtime / name).unlink(missing_ok=True)

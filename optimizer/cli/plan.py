@@ -94,7 +94,8 @@ def _measured_status(found: Configured) -> dict[str, Any]:
         time.sleep(STEP_S)
         reading = Reading(host=sensors.read(), own=nothing.own)
         verdict = decide(verdict.state, reading, nothing, orders)
-    none = StresserState(place=None)
+    sensors.close()
+    none = StresserState()
     report = CycleReport(
         utc_s=time.time(),
         cycle_count=0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from optimizer.model import Reason
@@ -94,13 +94,16 @@ class Scope:
 
     `mounts` holds the mount points, the one that is held on first. Where
     nothing can be held it is empty, `hold_path` is None and `reason` says
-    why. `note` is one sentence for people.
+    why. `note` is one sentence for people. `named` is the path that the
+    configuration names and the mount point that it is on ("" if on none that
+    may be used); None where no path is named.
     """
 
     mounts: tuple[str, ...]
     hold_path: str | None
     reason: Reason | None
     note: str
+    named: tuple[str, str] | None = None
 
 
 def refusal(mount: Mount) -> str | None:
@@ -205,10 +208,14 @@ def keep(chosen: Scope, previous: Scope) -> Scope:
     """The scope chosen now, held on where it was held before if that still counts.
 
     Holding space makes a filesystem the fuller one, so choosing anew each time
-    would wander from disk to disk. A path that was named stays named.
+    would wander from disk to disk. And when the disk below a named path is
+    unmounted, the path is suddenly on the disk above it, most likely the
+    system's: then nothing is held until the disk is back.
     """
-    held, named = previous.hold_path, chosen.hold_path not in chosen.mounts
-    if named or held is None or held not in chosen.mounts:
+    if chosen.named is not None:
+        return _keep_named(chosen, chosen.named, previous)
+    held = previous.hold_path
+    if held is None or held not in chosen.mounts:
         return chosen
     others = tuple(mount for mount in chosen.mounts if mount != held)
     return Scope(
@@ -219,26 +226,41 @@ def keep(chosen: Scope, previous: Scope) -> Scope:
     )
 
 
+def _keep_named(chosen: Scope, named: tuple[str, str], previous: Scope) -> Scope:
+    path, mount = named
+    if previous.named is None or previous.named[0] != path or previous.named[1] in {"", mount}:
+        return chosen
+    note = (
+        f"DISK_STRESS_PATH={path} was on {previous.named[1]}, which is not mounted now; mount it, "
+        "or restart the daemon to use what is below."
+    )
+    return replace(_nothing(Reason.NO_DISK, note), named=previous.named)
+
+
 def _on_path(mounts: Iterable[Mount], path: str) -> Scope:
     covering = [mount for mount in mounts if _covers(mount.mount, path)]
     if not covering:
-        return _nothing(
-            Reason.NO_DISK,
-            f"DISK_STRESS_PATH={path} is on no local filesystem; name a directory on one.",
-        )
+        note = f"DISK_STRESS_PATH={path} is on no local filesystem; name a directory on one."
+        return replace(_nothing(Reason.NO_DISK, note), named=(path, ""))
     mount = max(covering, key=lambda one: len(one.mount))
     why = refusal(mount)
     if why is not None:
-        return _nothing(
-            Reason.NO_DISK,
+        note = (
             f"DISK_STRESS_PATH={path} is on {mount.mount}, which cannot be used: {why}; "
-            "name a directory on a local, writable disk (ext4 or xfs, for example).",
+            "name a directory on a local, writable disk (ext4 or xfs, for example)."
         )
+        return replace(_nothing(Reason.NO_DISK, note), named=(path, ""))
     warning = ""
     if _is_system(mount):
         warning = " This is the system's filesystem; if a disk belongs there, mount it."
     note = f"Space is held in {path} on {mount.mount}, as DISK_STRESS_PATH says.{warning}"
-    return Scope(mounts=(mount.mount,), hold_path=path, reason=None, note=note)
+    return Scope(
+        mounts=(mount.mount,),
+        hold_path=path,
+        reason=None,
+        note=note,
+        named=(path, mount.mount),
+    )
 
 
 def _nothing(reason: Reason, note: str) -> Scope:

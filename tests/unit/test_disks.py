@@ -6,7 +6,15 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from optimizer.control.disks import LOCAL_TYPES, Scope, choose, data_disks, eligible, refusal
+from optimizer.control.disks import (
+    LOCAL_TYPES,
+    Scope,
+    choose,
+    data_disks,
+    eligible,
+    keep,
+    refusal,
+)
 from optimizer.model import Reason
 
 
@@ -230,3 +238,34 @@ def test_a_named_path_on_windows_ignores_case_and_slashes() -> None:
     refused = scope_of(*drives, path="Z:\\load")
     assert (refused.reason, refused.mounts) == (Reason.NO_DISK, ())
     assert "Z:\\load" in refused.note
+
+
+BIG = Entry(mount="/big", device="/dev/vdc1")
+
+
+def test_space_stays_where_it_is_held_while_that_still_counts() -> None:
+    """Held on /data although /big has more room now; once /data is gone, /big it is."""
+    held = scope_of(ROOT, DATA)
+    fuller = keep(scope_of(ROOT, DATA, BIG), held)
+    assert (fuller.hold_path, fuller.mounts) == ("/data", ("/data", "/big"))
+    assert keep(scope_of(ROOT, BIG), held).hold_path == "/big"
+
+
+def test_an_unmounted_named_path_does_not_fall_through_to_the_disk_below() -> None:
+    """DISK_STRESS_PATH=/data/x with /data gone: nothing is held, and it is back with the disk."""
+    named = scope_of(ROOT, DATA, path="/data/x")
+    assert named.hold_path == "/data/x"
+    gone = keep(scope_of(ROOT, path="/data/x"), named)
+    assert (gone.hold_path, gone.reason, gone.mounts) == (None, Reason.NO_DISK, ())
+    assert "/data" in gone.note
+    still_gone = keep(scope_of(ROOT, path="/data/x"), gone)
+    assert still_gone.hold_path is None
+    back = keep(scope_of(ROOT, DATA, path="/data/x"), still_gone)
+    assert back.hold_path == "/data/x"
+
+
+def test_a_newly_named_path_is_taken_as_it_is() -> None:
+    """A reload that names another path is not held back by where the former one was."""
+    former = scope_of(ROOT, DATA, path="/data/x")
+    assert keep(scope_of(ROOT, DATA, path="/srv"), former).hold_path == "/srv"
+    assert keep(scope_of(ROOT, DATA), former).hold_path == "/data"
