@@ -32,7 +32,12 @@ CONTROL = {"optimizer.control", "optimizer.model", "optimizer.errors"}
 LOOP = {"optimizer.control", "optimizer.ports", "optimizer.model", "optimizer.errors"}
 ADAPTER = {"optimizer.ports", "optimizer.model", "optimizer.errors", "optimizer.atomic"}
 # An adapter that needs two files names its second one here.
-PARTS = {"optimizer.adapters.stresser_pool": {"optimizer.adapters.stresser_process"}}
+PARTS = {
+    "optimizer.adapters.glances": {"optimizer.adapters.glances_setup"},
+    "optimizer.adapters.history": {"optimizer.adapters.history_file"},
+    "optimizer.adapters.log": {"optimizer.adapters.log_file"},
+    "optimizer.adapters.stresser_pool": {"optimizer.adapters.stresser_process"},
+}
 USES_STRESSER_PROTOCOL = {"optimizer.adapters.stresser_process"}
 
 

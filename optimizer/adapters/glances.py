@@ -5,10 +5,7 @@ Its modules are never imported here: they would more than triple the daemon.
 
 from __future__ import annotations
 
-import errno
-import importlib.util
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -20,23 +17,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from optimizer.adapters.glances_setup import (
+    WILDCARDS,
+    host_in_url,
+    obstacle_installed,
+    obstacle_port,
+    render_config,
+)
 from optimizer.atomic import replace_file
 from optimizer.ports import Log
 
-OLDEST = (4, 5, 8)
-"""Versions before this have known holes, such as GHSA-56xw-p9qm-r437."""
-REMEDY = "pip install 'glances[web]>=4.5.8'"
 USER = "optimizer"
 """The name to log in with, where there is a password."""
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 300.0
 """Pause before a restart, seconds: doubles from the first to the longest."""
-HISTORY_POINTS = 120
-"""Values that Glances keeps for each figure; its default of 1200 makes it grow for days."""
 _LAST_WORDS_BYTES = 2000
 _CONNECT_S = 0.05
 _TETHER = Path(__file__).parents[1] / "tether.py"
-_WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
 # fmt: off
 _PASSED_ON = frozenset({
     "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TZ",
@@ -54,23 +52,6 @@ keeper.password_dir = sys.argv[1]
 keeper.password_file = os.path.join(sys.argv[1], sys.argv[2] + ".pwd")
 keeper.save_password(keeper.hash_password(keeper.get_hash(sys.stdin.read())))
 """
-_CPU, _MEMORY, _DISK, _LOAD = (92, 95, 98), (88, 92, 96), (82, 88, 94), (2, 4, 8)
-_COLOURS = {
-    "quicklook": {"cpu_": _CPU, "mem_": _MEMORY},
-    "cpu": {"total_": _CPU, "user_": _CPU, "system_": _CPU},
-    "percpu": {"user_": _CPU, "system_": _CPU},
-    "load": {"": _LOAD},
-    "mem": {"": _MEMORY},
-    "fs": {"": _DISK},
-    "processlist": {"cpu_": _CPU, "mem_": _MEMORY},
-}
-"""Where careful, warning and critical begin: above the ceilings of the optimizer.
-
-In percent; for the load average per CPU. With Glances' own 50, 70 and 90 the
-page would be coloured all the time, for utilisation is held on purpose.
-"""
-_PLUGINS_OFF = ("cloud", "containers", "vms", "raid", "smart")
-"""What asks a metadata service, an engine or a device; on wherever a file does not name it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,102 +61,6 @@ class GlancesState:
     state: Literal["running", "off", "failed"]
     url: str | None
     message: str
-
-
-def render_config(
-    *,
-    status_text: Path,
-    platform: str,
-    bind: str = "127.0.0.1",
-    port: int = 61208,
-    passwords: Path | None = None,
-) -> str:
-    """A glances.conf that shows `status_text` and keeps Glances off the internet.
-
-    `platform` is as sys.platform. `passwords` is the directory of the
-    password files, if any. Bound to all addresses, any host name is accepted,
-    for there is no telling which the operator uses.
-
-    Raises ValueError for a path that Glances would not take as one argument:
-    it splits at commas and quotes and runs what stands in backticks.
-    """
-    for path in (status_text, passwords or status_text):
-        if not str(path).isprintable() or set(str(path)) & set(",\"'`"):
-            raise ValueError(f"{path}: comma, quote, backtick or control character in the path")
-    read = "cmd /c type" if platform == "win32" else "/bin/cat"
-    hosts = list(dict.fromkeys(["localhost", "127.0.0.1", _host(bind)]))
-    outputs = {"cors_origins": ",".join(f"http://{host}:{port}" for host in hosts)}
-    if bind not in _WILDCARDS:
-        outputs["webui_allowed_hosts"] = ",".join(hosts)
-    sections: dict[str, dict[str, str]] = {
-        "global": {"check_update": "false", "history_size": str(HISTORY_POINTS)},
-        "outputs": outputs,
-        "ip": {"public_disabled": "True"},
-        **{name: {"disable": "True"} for name in _PLUGINS_OFF},
-        "amp_optimizer": {
-            "enable": "true",
-            "refresh": "2",
-            "one_line": "false",
-            "command": f'{read} "{status_text}"',
-        },
-    }
-    if passwords:
-        sections["passwords"] = {"local_password_path": str(passwords)}
-    for name, figures in _COLOURS.items():
-        sections[name] = {
-            f"{figure}{colour}": str(value)
-            for figure, values in figures.items()
-            for colour, value in zip(("careful", "warning", "critical"), values, strict=True)
-        }
-    lines = ["# Written by optimizer; changes are lost."]
-    for name, options in sections.items():
-        lines += ["", f"[{name}]", *(f"{key}={value}" for key, value in options.items())]
-    return "\n".join(lines) + "\n"
-
-
-def obstacle_installed() -> str | None:
-    """Why Glances cannot be started from this installation, with the remedy; None if it can.
-
-    Looks at files only and imports nothing, so it takes no memory.
-    """
-    importlib.invalidate_caches()
-    found = importlib.util.find_spec("glances")
-    if found is None or found.origin is None:
-        return f"Glances is not installed: {REMEDY}, or set GLANCES_ENABLED=false"
-    try:
-        text = Path(found.origin).read_text("utf-8", "replace")
-    except OSError as exc:
-        return f"Glances cannot be read ({exc}): {REMEDY}"
-    match = re.search(r"^__version__ = ['\"](\d+)\.(\d+)\.(\d+)", text, re.MULTILINE)
-    version = tuple(map(int, match.groups())) if match else (0,)
-    if version < OLDEST:
-        return f"Glances {'.'.join(map(str, version))} has known security holes: {REMEDY}"
-    for module in ("fastapi", "uvicorn", "jinja2"):
-        if importlib.util.find_spec(module) is None:
-            return f"Glances lacks its web part ({module}): {REMEDY}"
-    return None
-
-
-def obstacle_port(bind: str, port: int) -> str | None:
-    """Why nobody can listen there, with the remedy; None if somebody can."""
-    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            if sys.platform == "win32":
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
-            else:
-                # As the server does: connections that are closing do not count.
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            probe.bind((bind, port))
-    except OSError as exc:
-        if exc.errno == errno.EADDRINUSE:
-            return f"port {port} on {bind} is taken: set GLANCES_PORT to a free port"
-        if isinstance(exc, PermissionError):
-            return f"port {port} is not allowed to this user: set GLANCES_PORT to 1024 or higher"
-        return f"cannot listen on {bind} ({exc}): set GLANCES_BIND to an address of this host"
-    return None
 
 
 class GlancesWeb:
@@ -399,11 +284,7 @@ class GlancesWeb:
         return True
 
     def _url_host(self) -> str:
-        return "127.0.0.1" if self._bind in _WILDCARDS else _host(self._bind)
+        return "127.0.0.1" if self._bind in WILDCARDS else host_in_url(self._bind)
 
     def _url(self) -> str:
         return f"http://{self._url_host()}:{self._port}"
-
-
-def _host(address: str) -> str:
-    return f"[{address}]" if ":" in address else address

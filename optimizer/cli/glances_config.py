@@ -23,7 +23,7 @@ def define(parser: argparse.ArgumentParser, _name: str) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Print or write the configuration; exit 1 when that cannot be done."""
     from optimizer import app
-    from optimizer.adapters.glances import render_config
+    from optimizer.adapters.glances_setup import render_config
     from optimizer.atomic import replace_file
 
     try:

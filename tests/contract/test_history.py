@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.history import BACKLOG_ROWS, SCHEMA_VERSION, SqliteHistory, read_means
+from optimizer.adapters.history import BACKLOG_ROWS, SqliteHistory, read_means
+from optimizer.adapters.history_file import SCHEMA_VERSION
 from optimizer.errors import HistoryError
 from optimizer.model import (
     Decision,

@@ -16,7 +16,7 @@ from tests.rig import alive, daemon, descendants, eventually
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 LOADS = {
-    "TARGET_CPU": "20",
+    "TARGET_CPU": "60",
     "TARGET_MEMORY": "60",
     "MEMORY_RISE_MB_PER_MINUTE": "30000",
 }

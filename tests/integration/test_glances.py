@@ -18,7 +18,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from optimizer.adapters.glances import GlancesWeb, obstacle_installed
+from optimizer.adapters.glances import GlancesWeb
+from optimizer.adapters.glances_setup import obstacle_installed
 
 DEADLINE_S = 60.0
 LINES = "CPU   41.0% own 40.0 goal 40.0 30d 39.0%\nAll holding"

@@ -13,14 +13,8 @@ from typing import Any, cast
 
 import pytest
 
-from optimizer.adapters.glances import (
-    FIRST_PAUSE_S,
-    LONGEST_PAUSE_S,
-    REMEDY,
-    GlancesWeb,
-    obstacle_port,
-    render_config,
-)
+from optimizer.adapters.glances import FIRST_PAUSE_S, LONGEST_PAUSE_S, GlancesWeb
+from optimizer.adapters.glances_setup import REMEDY, obstacle_port, render_config
 
 TEXT = Path("/run/optimizer/status.txt")
 
@@ -215,7 +209,7 @@ def test_an_address_of_another_host_is_named_with_the_remedy() -> None:
 
 FIND = """
 import sys
-from optimizer.adapters.glances import obstacle_installed
+from optimizer.adapters.glances_setup import obstacle_installed
 sys.path[:] = [sys.argv[1], *(path for path in sys.path if "-packages" not in path)]
 print(obstacle_installed())
 assert "glances" not in sys.modules and "importlib.metadata" not in sys.modules

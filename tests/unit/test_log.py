@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import structlog
 
-from optimizer.adapters import log
+from optimizer.adapters import log, log_file
 
 NOON_S = datetime.datetime(2026, 3, 5, 12, tzinfo=datetime.UTC).timestamp()
 DAY_S = 86400.0
@@ -143,9 +143,8 @@ def test_a_library_line_with_wrong_arguments_is_dropped_and_counted(tmp_path: Pa
     """A message that does not fit its arguments costs that line only."""
     logger, console = configure(tmp_path, Clock())
     library = logging.Logger("somebody")
-    library.handlers = [
-        h for h in logging.getLogger().handlers if type(h).__module__ == log.__name__
-    ]
+    ours = {log.__name__, log_file.__name__}
+    library.handlers = [h for h in logging.getLogger().handlers if type(h).__module__ in ours]
     library.warning("%d pieces", "no number")
     logger.info("cycle.completed")
     events = [line["event"] for line in lines(tmp_path / "optimizer.log")]

@@ -1,0 +1,196 @@
+"""The history's SQLite file: opened, checked, migrated, purged, and set aside when damaged."""
+
+from __future__ import annotations
+
+import os
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from optimizer.atomic import sync_directory
+from optimizer.errors import HistoryError
+
+DAMAGED_KEPT = 3
+"""Damaged files that are kept; older ones are removed."""
+BUSY_TIMEOUT_S = 0.2
+"""How long an append waits for a lock; well below the time after which a lease runs out."""
+DAY_S = 86_400
+"""Seconds of a day."""
+FILE_ERRORS = (sqlite3.Error, UnicodeDecodeError, OSError)
+"""What a file that cannot be used may raise.
+
+The second comes from messages that quote the damaged part of a file.
+"""
+_DAMAGE_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
+"""The last is what a damaged schema gives; no statement of ours is wrong in itself."""
+_SIDE_FILES = ("", "-wal", "-shm")
+
+_MIGRATIONS = (
+    """
+    CREATE TABLE sample(
+        utc_s INTEGER PRIMARY KEY,
+        span_s REAL NOT NULL,
+        cpu REAL, cpu_own REAL, cpu_steal REAL,
+        memory REAL, memory_own REAL,
+        disk REAL, disk_own REAL,
+        cpu_setpoint REAL, memory_setpoint REAL, disk_setpoint REAL,
+        cpu_reason TEXT, memory_reason TEXT, disk_reason TEXT)
+    """,
+)
+"""One statement for each step from a version to the next; the ratios are 0 to 1, NULL unknown."""
+SCHEMA_VERSION = len(_MIGRATIONS)
+"""PRAGMA user_version of the files that this program writes."""
+
+_COLUMNS = (
+    *("utc_s", "span_s", "cpu", "cpu_own", "cpu_steal", "memory", "memory_own", "disk", "disk_own"),
+    *("cpu_setpoint", "memory_setpoint", "disk_setpoint"),
+    *("cpu_reason", "memory_reason", "disk_reason"),
+)
+UPSERT = f"""
+    INSERT INTO sample({", ".join(_COLUMNS)}) VALUES ({", ".join("?" for _ in _COLUMNS)})
+    ON CONFLICT(utc_s) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS)}
+    WHERE excluded.span_s >= sample.span_s
+"""  # noqa: S608 - constants only
+"""Stores one row; of two rows of one second the one with the longer span stays."""
+
+
+class DamagedError(HistoryError):
+    """The file is not a history that can be used; the message says why."""
+
+
+def begun(path: Path) -> sqlite3.Connection:
+    """A checked connection that writes; raises DamagedError, HistoryError, sqlite3.Error."""
+    with ExitStack() as undo:
+        db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+        undo.callback(db.close)
+        try:
+            _prepare(db, refuse_newer(db, path))
+        except FILE_ERRORS as exc:
+            if is_damage(exc):
+                raise DamagedError(str(exc)) from exc
+            raise
+        undo.pop_all()
+        return db
+
+
+def _prepare(db: sqlite3.Connection, version: int) -> None:
+    """Check and migrate the database; raises DamagedError or an error of the file."""
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise DamagedError(verdict)
+    tables = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]
+    if version < 0 or (version == 0) != (tables == 0):
+        raise DamagedError(f"schema version {version} with {tables} tables is not ours")
+    with transaction(db):
+        for step in range(version, SCHEMA_VERSION):
+            db.execute(_MIGRATIONS[step])
+            db.execute(f"PRAGMA user_version = {step + 1}")
+    # Compiles it against the schema in the file, which quick_check does not read.
+    db.execute(f"EXPLAIN {UPSERT}", [None] * len(_COLUMNS))
+
+
+def refuse_newer(db: sqlite3.Connection, path: Path) -> int:
+    """The file's schema version; raises HistoryError when this program is too old for it."""
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if version > SCHEMA_VERSION:
+        raise HistoryError(
+            f"the history {path} has schema version {version}, this program knows up to"
+            f" {SCHEMA_VERSION}: install the newer program again, or move the file away"
+        )
+    return version
+
+
+def purge(db: sqlite3.Connection, now_utc_s: int, period_s: int) -> None:
+    """Delete rows that are older than the period, as far as a wrong clock can be trusted.
+
+    The oldest expired rows go, but never so many that less than `period_s`
+    seconds of recorded time are left. So a clock that jumps forwards deletes
+    only as much as is recorded after the jump, and a host that was off for a
+    while keeps its last rows until new ones have replaced them. A row counts
+    as one day at most, so that no single record can displace more.
+    """
+    cutoff_utc_s = now_utc_s - period_s
+    oldest_utc_s = db.execute("SELECT MIN(utc_s) FROM sample").fetchone()[0]
+    if oldest_utc_s > cutoff_utc_s:
+        return
+    kept_s = db.execute("SELECT TOTAL(MIN(span_s, ?)) FROM sample", (DAY_S,)).fetchone()[0]
+    last_utc_s = None
+    for utc_s, span_s in db.execute(
+        "SELECT utc_s, COALESCE(CAST(span_s AS REAL), 0) FROM sample WHERE utc_s <= ? ORDER BY 1",
+        (cutoff_utc_s,),
+    ):
+        kept_s -= min(span_s, DAY_S)
+        if kept_s < period_s:
+            break
+        last_utc_s = utc_s
+    if last_utc_s is not None:
+        db.execute("DELETE FROM sample WHERE utc_s <= ?", (last_utc_s,))
+
+
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """The block is written as a whole, or not at all when it raises; raises sqlite3.Error."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            with suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+
+
+def set_aside(path: Path) -> Path:
+    """Rename the database and its side files so that `.recover` still finds them together."""
+    stamp = f"{datetime.now(tz=UTC):%Y%m%dT%H%M%SZ}"
+    aside = path.with_name(f"{path.name}.damaged-{stamp}")
+    for suffix in _SIDE_FILES:
+        # The database first: an orphaned WAL does no harm, a database without its WAL lost rows.
+        with suppress(FileNotFoundError):
+            os.replace(f"{path}{suffix}", f"{aside}{suffix}")
+    sync_directory(path.parent)
+    pattern = re.compile(re.escape(path.name) + r"\.damaged-\d{8}T\d{6}Z")
+    earlier = sorted(p for p in path.parent.iterdir() if pattern.fullmatch(p.name) and p != aside)
+    for old in earlier[: -(DAMAGED_KEPT - 1)]:
+        for suffix in _SIDE_FILES:
+            Path(f"{old}{suffix}").unlink(missing_ok=True)
+    return aside
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """Device and inode of the file, zeros when it is gone; raises OSError."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return (0, 0)
+    return (status.st_dev, status.st_ino)
+
+
+def _code(error: Exception) -> int:
+    """SQLite's primary result code; 0 when the error is not SQLite's."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether the error says that the content of the file is damaged."""
+    return isinstance(error, UnicodeDecodeError) or _code(error) in _DAMAGE_CODES
+
+
+def remedy(error: Exception, path: Path) -> str:
+    """What the operator can do about an error of the file at `path`."""
+    match _code(error):
+        case sqlite3.SQLITE_FULL:
+            return f"free space on the filesystem of {path.parent}"
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_CANTOPEN | sqlite3.SQLITE_PERM:
+            return f"run as root or as the user of the daemon, with write access to {path.parent}"
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return "end the other program that writes to it, such as an sqlite3 shell"
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return "the daemon sets it aside and begins a new one"
+        case _:
+            return f"look at the kernel log and at the disk under {path.parent}"
