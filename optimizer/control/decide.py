@@ -168,7 +168,13 @@ def _decide_one(
         holding_off=now_s < hold_off_until_s,
         has_floor=has_floor,
     )
-    debt_s = governed.debt_s if limited.reason is None else min(0.0, governed.debt_s)
+    free = limited.reason is None
+    kept = GovernorState(
+        demand_ratio=limited.demand_ratio,
+        # No windup while a limit holds the demand down.
+        debt_s=governed.debt_s if free else min(0.0, governed.debt_s),
+        judged_debt_s=governed.judged_debt_s if free else before.governor.judged_debt_s,
+    )
     demand = limited.demand_ratio
     decision = _decision(
         resource,
@@ -180,7 +186,7 @@ def _decide_one(
         lease=demand if resource is Resource.CPU else float(int(demand * usage.capacity)),
     )
     after = ResourceState(
-        governor=GovernorState(demand_ratio=demand, debt_s=debt_s),
+        governor=kept,
         life=before.life,
         lease=decision.lease,
         hold_off_until_s=hold_off_until_s,
@@ -200,12 +206,13 @@ def _govern(
     last, reading = readings[-2], readings[-1]
     now_s = reading.host.monotonic_s
     if resource is Resource.CPU:
-        step = busy_ratio(last, reading, CpuClock.WALL, count_steal=policy.count_steal)
+        steal = policy.count_steal
         return govern_rate(
             before.governor,
             goal,
             window=usage,
-            step_ratio=step,
+            step_ratio=busy_ratio(last, reading, CpuClock.WALL, count_steal=steal),
+            judged_ratio=busy_ratio(last, reading, CpuClock.STAT, count_steal=steal),
             step_s=now_s - last.host.monotonic_s,
             rise_per_s=policy.cpu_rise_per_s,
         )

@@ -22,6 +22,17 @@ _DEBT_PAYBACK_S = 1.0
 
 Measured with benchmarks/cpu_hold.py.
 """
+_JUDGED_LIMIT_S = 0.3
+"""Most that is carried of the difference between the two clocks, in capacities times seconds."""
+_JUDGED_PAYBACK_S = 30.0
+"""Over how long that is paid back.
+
+The judge's agent counts ticks, which sample our slices and are off by up to
+half a point for minutes, while the wall clock is exact. So the fast loop
+follows the wall, and this slow one moves its setpoint by at most a point until
+the ticks agree; fast on ticks would double the error of the 1-s samples.
+Measured with benchmarks/recorder.py.
+"""
 _LONGEST_STEP_S = 1.0
 """A cycle counts for no more than this, so that a late one cannot jump."""
 _ANTI_WINDUP_S = 2.0
@@ -36,15 +47,17 @@ class GovernorState:
 
     demand_ratio: float = 0.0
     debt_s: float = 0.0
+    judged_debt_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Governed:
-    """The demand, what the setpoint alone would ask for, and the trim carried on."""
+    """The demand, what the setpoint alone would ask for, and the trims carried on."""
 
     wanted_ratio: float
     demand_ratio: float
     debt_s: float = 0.0
+    judged_debt_s: float = 0.0
 
 
 def govern_rate(
@@ -53,27 +66,40 @@ def govern_rate(
     *,
     window: Utilisation,
     step_ratio: float | None,
+    judged_ratio: float | None,
     step_s: float,
     rise_per_s: float,
 ) -> Governed:
     """CPU: a rate, so past errors can be paid back.
 
     `window` is the utilisation over the last half second, for the tenant's
-    share; `step_ratio` the busy share over the last cycle, for the debt. While the tenant
-    alone reaches the setpoint nothing is owed (no windup after saturation),
-    and no debt builds up while growth is limited by the slew rate.
+    share; `step_ratio` the busy share over the last cycle by the wall clock,
+    for the debt, and `judged_ratio` the same by the ticks that monitoring
+    agents count. While the tenant alone reaches the setpoint nothing is owed
+    (no windup after saturation), and no debt builds up while growth is limited
+    by the slew rate.
     """
     step_s = min(step_s, _LONGEST_STEP_S)
     missing_ratio = setpoint_ratio - window.organic_ratio
+    judged_s = state.judged_debt_s
     if missing_ratio <= 0:
-        return Governed(wanted_ratio=0.0, demand_ratio=0.0)
-    error_ratio = 0.0 if step_ratio is None else setpoint_ratio - step_ratio
+        return Governed(wanted_ratio=0.0, demand_ratio=0.0, judged_debt_s=judged_s)
+    bias_ratio = judged_s / _JUDGED_PAYBACK_S
+    error_ratio = 0.0 if step_ratio is None else setpoint_ratio + bias_ratio - step_ratio
     debt_s = _bounded(state.debt_s + error_ratio * step_s, _DEBT_LIMIT_S)
-    wanted = min(1.0, max(0.0, missing_ratio + debt_s / _DEBT_PAYBACK_S))
+    wanted = missing_ratio + bias_ratio + debt_s / _DEBT_PAYBACK_S
+    wanted = min(1.0, max(0.0, wanted))
     highest = state.demand_ratio + rise_per_s * step_s
     if wanted > highest:
-        return Governed(wanted_ratio=wanted, demand_ratio=highest, debt_s=min(state.debt_s, debt_s))
-    return Governed(wanted_ratio=wanted, demand_ratio=wanted, debt_s=debt_s)
+        return Governed(
+            wanted_ratio=wanted,
+            demand_ratio=highest,
+            debt_s=min(state.debt_s, debt_s),
+            judged_debt_s=judged_s,
+        )
+    if judged_ratio is not None:
+        judged_s = _bounded(judged_s + (setpoint_ratio - judged_ratio) * step_s, _JUDGED_LIMIT_S)
+    return Governed(wanted_ratio=wanted, demand_ratio=wanted, debt_s=debt_s, judged_debt_s=judged_s)
 
 
 def govern_level(

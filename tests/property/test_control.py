@@ -74,7 +74,13 @@ def test_more_tenant_never_means_more_cpu_demand(
 
     def demand(now: Utilisation) -> float:
         return govern_rate(
-            state, setpoint, window=now, step_ratio=now.total_ratio, step_s=0.1, rise_per_s=rise
+            state,
+            setpoint,
+            window=now,
+            step_ratio=now.total_ratio,
+            judged_ratio=None,
+            step_s=0.1,
+            rise_per_s=rise,
         ).demand_ratio
 
     assert demand(busier) <= demand(usage) + TINY
@@ -99,7 +105,13 @@ def test_demand_stays_in_range_and_within_the_slew_rate(
 ) -> None:
     """Demand is a ratio, and one cycle of 0.1 s raises it by a tenth of the rate at most."""
     got = govern_rate(
-        state, setpoint, window=usage, step_ratio=usage.total_ratio, step_s=0.1, rise_per_s=rise
+        state,
+        setpoint,
+        window=usage,
+        step_ratio=usage.total_ratio,
+        judged_ratio=None,
+        step_s=0.1,
+        rise_per_s=rise,
     )
     assert 0.0 <= got.demand_ratio <= 1.0
     assert got.demand_ratio <= state.demand_ratio + rise * 0.1 + TINY

@@ -17,7 +17,13 @@ def rate(state: GovernorState, total: float, own: float, *, rise: float = 10.0) 
     """The CPU demand for a setpoint of 40 % after a step of 0.1 s."""
     now = usage(total, own)
     got = govern_rate(
-        state, 0.4, window=now, step_ratio=now.total_ratio, step_s=0.1, rise_per_s=rise
+        state,
+        0.4,
+        window=now,
+        step_ratio=now.total_ratio,
+        judged_ratio=None,
+        step_s=0.1,
+        rise_per_s=rise,
     )
     return got.demand_ratio
 
@@ -37,7 +43,13 @@ def test_debt_is_bounded() -> None:
     state = GovernorState(demand_ratio=0.4)
     for _ in range(1000):
         got = govern_rate(
-            state, 0.4, window=usage(0.1, 0.1), step_ratio=0.1, step_s=0.1, rise_per_s=10
+            state,
+            0.4,
+            window=usage(0.1, 0.1),
+            step_ratio=0.1,
+            judged_ratio=None,
+            step_s=0.1,
+            rise_per_s=10,
         )
         state = GovernorState(demand_ratio=got.demand_ratio, debt_s=got.debt_s)
     assert got.demand_ratio == pytest.approx(0.5)
@@ -50,6 +62,7 @@ def test_nothing_is_owed_while_the_tenant_is_above() -> None:
         0.4,
         window=usage(0.6, 0.0),
         step_ratio=0.6,
+        judged_ratio=None,
         step_s=0.1,
         rise_per_s=10,
     )
@@ -65,7 +78,13 @@ def test_rise_is_limited_and_fall_is_not() -> None:
 def test_no_windup_while_the_rise_is_limited() -> None:
     """The debt does not grow while it is the slew-rate limit that holds back."""
     got = govern_rate(
-        GovernorState(), 0.4, window=usage(0, 0), step_ratio=0.0, step_s=0.1, rise_per_s=1
+        GovernorState(),
+        0.4,
+        window=usage(0, 0),
+        step_ratio=0.0,
+        judged_ratio=None,
+        step_s=0.1,
+        rise_per_s=1,
     )
     assert got.debt_s == 0.0
 
@@ -126,3 +145,46 @@ def test_a_late_cycle_does_not_jump(step_s: float) -> None:
         rise_per_s=0.01,
     )
     assert got.demand_ratio == pytest.approx(0.11)
+
+
+def test_the_setpoint_is_moved_until_the_judged_clock_agrees() -> None:
+    """Ticks show 39 % while the wall shows 40: after 10 s the demand is a third of a point higher.
+
+    10 s x 1 point = 0.1 s of debt, paid back over 30 s: a third of a point.
+    """
+    state = GovernorState(demand_ratio=0.4)
+    for _ in range(100):
+        bias = state.judged_debt_s / 30.0
+        got = govern_rate(
+            state,
+            0.4,
+            window=usage(0.4 + bias, 0.4 + bias),
+            step_ratio=0.4 + bias,
+            judged_ratio=0.39,
+            step_s=0.1,
+            rise_per_s=10,
+        )
+        state = GovernorState(
+            demand_ratio=got.demand_ratio, debt_s=got.debt_s, judged_debt_s=got.judged_debt_s
+        )
+    assert got.demand_ratio == pytest.approx(0.4 + 0.1 / 30, abs=0.0002)
+
+
+def test_the_judged_clock_moves_the_setpoint_by_a_point_at_most() -> None:
+    """However wrong the ticks are: 0.3 s over 30 s."""
+    state = GovernorState(demand_ratio=0.4)
+    for _ in range(2000):
+        now = state.demand_ratio
+        got = govern_rate(
+            state,
+            0.4,
+            window=usage(now, now),
+            step_ratio=0.4 + state.judged_debt_s / 30.0,
+            judged_ratio=0.0,
+            step_s=0.1,
+            rise_per_s=10,
+        )
+        state = GovernorState(
+            demand_ratio=got.demand_ratio, debt_s=got.debt_s, judged_debt_s=got.judged_debt_s
+        )
+    assert got.demand_ratio == pytest.approx(0.41, abs=0.001)
