@@ -139,7 +139,8 @@ def test_a_shortfall_is_forgotten_when_the_duty_falls() -> None:
 
 def test_slices_begin_on_a_grid_moved_by_the_stagger() -> None:
     """Worker i of N begins i/N of a slice later, and all begin in step for good."""
-    assert [stagger_s(i, 4) for i in range(4)] == pytest.approx([0.0, 0.025, 0.05, 0.075])
+    quarters = [0.0, SLICE_S / 4, SLICE_S / 2, 3 * SLICE_S / 4]
+    assert [stagger_s(i, 4) for i in range(4)] == pytest.approx(quarters)
     machine = Machine(0.3, until_s=5.0).run(stagger=0.025)
     offsets = [begin % SLICE_S for begin in machine.burst_begins_s]
     assert len(offsets) > 40
