@@ -1,0 +1,193 @@
+"""The same tests on the model host and on the real pool with real stressers, small loads."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from optimizer.adapters.stresser_pool import StresserPool
+from optimizer.model import Decision, ExitCause, PerResource, Plan, Reason, Resource
+from optimizer.ports import Actuators
+from tests.fakes import FakeHost
+from tests.rig import alive, eventually
+
+MIB = 1 << 20
+HELD = 64 * MIB
+
+
+def decision(resource: Resource, lease: float, *, stop: bool = False) -> Decision:
+    """A decision with this lease; the ratios do not matter to actuators."""
+    return Decision(
+        resource=resource,
+        target_ratio=0.4,
+        setpoint_ratio=0.4,
+        wanted_ratio=0.4,
+        demand_ratio=0.4,
+        lease=lease,
+        reason=Reason.HOLDING,
+        stop=stop,
+    )
+
+
+def plan(cpu: float, memory: float, *, stop: bool = False) -> Plan:
+    """A plan with these leases and nothing for the disk."""
+    return PerResource(
+        cpu=decision(Resource.CPU, cpu, stop=stop),
+        memory=decision(Resource.MEMORY, memory, stop=stop),
+        disk=decision(Resource.DISK, 0.0, stop=True),
+    )
+
+
+Run = Callable[[Callable[[], bool]], None]
+
+
+@pytest.fixture(params=["fake", "real"])
+def actuators(request: pytest.FixtureRequest) -> Iterator[tuple[Actuators, Run]]:
+    """The actuators, and a way to let time pass until something is so."""
+    if request.param == "fake":
+        host = FakeHost()
+
+        def advance(condition: Callable[[], bool]) -> None:
+            for _ in range(100):
+                if condition():
+                    return
+                host.wait_until(host.now_s + 0.1)
+            pytest.fail("not so after 10 s")
+
+        yield host, advance
+        return
+    if sys.platform != "linux":
+        pytest.skip("real stressers are checked on Linux")
+    pool = StresserPool(cpus=lambda: 1, disk_path=lambda: None)
+    yield pool, eventually
+    assert pool.close(5.0) == ()
+
+
+def test_what_is_leased_is_held_and_given_back(actuators: tuple[Actuators, Run]) -> None:
+    """Memory follows its lease up and down; CPU seconds are counted and never fall."""
+    pool, until = actuators
+    used: list[float] = []
+
+    def holds(size: float, cpu: float) -> bool:
+        pool.apply(plan(cpu, size))
+        seen = pool.observe()
+        used.append(seen.own.cpu_s)
+        assert seen.exits == ()
+        return seen.own.memory_bytes == size
+
+    until(lambda: holds(HELD, 0.3))
+    until(lambda: holds(HELD, 0.3) and used[-1] - used[0] > 0.05)
+    until(lambda: holds(0.0, 0.0))
+    assert used == sorted(used)
+
+
+def test_stop_ends_and_a_later_lease_starts_again(actuators: tuple[Actuators, Run]) -> None:
+    """An ordered end is no exit to report; the CPU seconds of the ended are kept."""
+    pool, until = actuators
+
+    def held(size: float) -> bool:
+        pool.apply(plan(0.2, size))
+        return pool.observe().own.memory_bytes == size
+
+    until(lambda: held(HELD))
+    before_s = pool.observe().own.cpu_s
+    pool.apply(plan(0.0, 0.0, stop=True))
+    after = pool.observe()
+    assert after.own.memory_bytes == 0
+    assert after.own.cpu_s >= before_s
+    assert after.exits == ()
+    until(lambda: held(HELD))
+    assert pool.observe().own.cpu_s >= before_s
+
+
+def test_release_lets_go_of_everything_at_once(actuators: tuple[Actuators, Run]) -> None:
+    """After release nothing is held and nothing is reported as an unwanted end."""
+    pool, until = actuators
+    until(lambda: (pool.apply(plan(0.1, HELD)), pool.observe().own.memory_bytes == HELD)[1])
+    pool.release()
+    seen = pool.observe()
+    assert (seen.own.memory_bytes, seen.exits) == (0, ())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kills by pid and reads /proc")
+@pytest.mark.parametrize(
+    ("resource", "index", "number", "cause"),
+    [
+        (Resource.CPU, 0, signal.SIGKILL, ExitCause.KILLED),
+        (Resource.CPU, 1, signal.SIGKILL, ExitCause.KILLED),
+        (Resource.MEMORY, 2, signal.SIGKILL, ExitCause.KILLED),
+        (Resource.MEMORY, 0, signal.SIGALRM, ExitCause.EXPIRED),
+        (Resource.CPU, 0, signal.SIGTERM, ExitCause.FAILED),
+    ],
+)
+def test_an_unwanted_end_is_reported_once_and_takes_the_whole_crew(
+    resource: Resource, index: int, number: signal.Signals, cause: ExitCause
+) -> None:
+    """Crew or worker, by which signal: one exit with its cause, all its processes gone."""
+    pool = StresserPool(cpus=lambda: 1, disk_path=lambda: None)
+    try:
+        exits = []
+
+        def ready() -> bool:
+            pool.apply(plan(0.1, HELD))
+            exits.extend(pool.observe().exits)
+            return bool(pool.states().of(resource).means) and (
+                pool.observe().own.memory_bytes == HELD
+            )
+
+        eventually(ready, what="both stressers ready")
+        assert exits == []
+        pids = pool.states().of(resource).pids
+        os.kill(pids[index], number)
+
+        def seen() -> bool:
+            exits.extend(pool.observe().exits)
+            return bool(exits)
+
+        eventually(seen, what="the end is seen")
+        time.sleep(0.2)
+        exits.extend(pool.observe().exits)
+        assert [(event.resource, event.cause) for event in exits] == [(resource, cause)]
+        eventually(lambda: not alive(set(pids)), what="all its processes are gone")
+        assert pool.states().of(resource).pids == ()
+    finally:
+        assert pool.close(5.0) == ()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="real stressers are checked on Linux")
+def test_a_stresser_that_cannot_start_is_an_exit_with_its_cause() -> None:
+    """No exception reaches the loop: the failure is an event like any other end."""
+
+    def refuse(_resource: Resource, _arguments: tuple[str, ...]) -> object:
+        raise OSError("no more processes")
+
+    pool = StresserPool(cpus=lambda: 1, disk_path=lambda: None, start=refuse)  # type: ignore[arg-type] # never returns
+    pool.apply(dataclasses.replace(plan(0.1, 0.0)))
+    (event,) = pool.observe().exits
+    assert (event.resource, event.cause) == (Resource.CPU, ExitCause.FAILED)
+    assert "no more processes" in event.detail
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="real stressers are checked on Linux")
+def test_other_arguments_start_the_stresser_anew() -> None:
+    """A CPU that came: the crew of one is replaced by a crew of two."""
+    cpus = [1]
+    pool = StresserPool(cpus=lambda: cpus[0], disk_path=lambda: None)
+    try:
+
+        def workers(count: int) -> bool:
+            pool.apply(plan(0.1, 0.0))
+            pool.observe()
+            return len(pool.states().cpu.pids) == count + 1
+
+        eventually(lambda: workers(1))
+        cpus[0] = 2
+        eventually(lambda: workers(2))
+    finally:
+        assert pool.close(5.0) == ()
