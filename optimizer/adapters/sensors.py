@@ -140,6 +140,13 @@ class HostSensors:
 
     def read(self) -> HostReading:
         """All counters now; never raises."""
+        return self._read(levels=True)
+
+    def read_cpu(self) -> HostReading:
+        """The CPU counters alone; memory and disks are None. Never raises."""
+        return self._read(levels=False)
+
+    def _read(self, *, levels: bool) -> HostReading:
         failures: list[tuple[str, str]] = []
         before_s = time.monotonic()
         cpu = _attempt("cpu", self._read_cpu, failures)
@@ -149,23 +156,8 @@ class HostSensors:
             monotonic_s=(before_s + after_s) / 2,
             utc_s=time.time(),
             cpu=cpu,
-            memory=_attempt("memory", self._read_memory, failures),
-            disks=_attempt("disk", self._read_disks, failures),
-            failures=tuple(failures),
-        )
-
-    def read_cpu(self) -> HostReading:
-        """The CPU counters alone; memory and disks are None. Never raises."""
-        failures: list[tuple[str, str]] = []
-        before_s = time.monotonic()
-        cpu = _attempt("cpu", self._read_cpu, failures)
-        after_s = time.monotonic()
-        return HostReading(
-            monotonic_s=(before_s + after_s) / 2,
-            utc_s=time.time(),
-            cpu=cpu,
-            memory=None,
-            disks=None,
+            memory=_attempt("memory", self._read_memory, failures) if levels else None,
+            disks=_attempt("disk", self._read_disks, failures) if levels else None,
             failures=tuple(failures),
         )
 
