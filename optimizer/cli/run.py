@@ -86,15 +86,17 @@ def _announce(found: Configured, machine: Machine, derived: Derived) -> None:
     lines = [
         f"CloudResourceOptimizer on {machine.platform}: {machine.cpus} CPUs, "
         f"{machine.nominal_memory_gb:g} GB ({machine.host_class.value} host), {file}",
-        f"  CPU     held at {_percent(target.cpu)} of {machine.cpus} CPUs",
-        f"  memory  held at {_percent(target.memory)} ({settings.memory_metric.value}), "
+        f"  CPU     {_held(target.cpu)} of {machine.cpus} CPUs",
+        f"  memory  {_held(target.memory)} ({settings.memory_metric.value}), "
         f"rising by at most {settings.memory_rise_mb_per_minute:g} MB a minute",
     ]
-    if scope.hold_path is None:
+    if target.disk <= 0:
+        lines.append("  disk    only watched: its target is 0 %")
+    elif scope.hold_path is None:
         lines.append(f"  disk    nothing is done: {scope.note}")
     else:
         lines.append(
-            f"  disk    held at {_percent(target.disk)} of {', '.join(scope.mounts)}, "
+            f"  disk    {_held(target.disk)} of {', '.join(scope.mounts)}, "
             f"in unlinked files in {scope.hold_path}"
         )
     lines += [
@@ -106,5 +108,5 @@ def _announce(found: Configured, machine: Machine, derived: Derived) -> None:
     print("\n".join(lines), file=sys.stderr, flush=True)
 
 
-def _percent(ratio: float) -> str:
-    return f"{100 * ratio:g} %"
+def _held(ratio: float) -> str:
+    return f"held at {100 * ratio:g} %" if ratio > 0 else "only watched: target 0 %"
