@@ -52,7 +52,7 @@ say "Python        ok: $("$python" --version 2>&1) ($(command -v "$python"))"
 
 # 2. Privilege
 if [ "$(id -u)" = 0 ]; then
-    say "Privilege     ok: root (files in /var/lib/optimizer and /var/log/optimizer)"
+    say "Privilege     ok: root (files in /var/lib/optimizer and /var/log/optimizer unless WORKSPACE_DIR is set)"
 else
     say "Privilege     ok: plain user (files in your home; disk is held only where you may write)"
 fi

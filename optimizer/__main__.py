@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from optimizer.errors import OptimizerError
+
 EXIT_FAILED = 1
 
 # command -> (file of its group in optimizer.cli, one line of help)
@@ -39,6 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         return int(args.execute(args))
+    except OptimizerError as exc:
+        print(f"optimizer: {exc}", file=sys.stderr)
+        return EXIT_FAILED
     except KeyboardInterrupt:
         return EXIT_FAILED
     except BrokenPipeError:

@@ -22,7 +22,7 @@ from optimizer.control.disks import Scope, choose, eligible, keep
 from optimizer.control.host import class_target_ratio, host_class, nominal_memory_gb, targets
 from optimizer.directories import Directories
 from optimizer.loop import Daemon, Ports, Settled
-from optimizer.model import Floor, HostClass, PerResource, Policy
+from optimizer.model import Floor, HostClass, PerResource, Policy, Reason
 from optimizer.ports import Log
 from optimizer.publish import Publisher
 from optimizer.report.status import Host, Surroundings
@@ -99,6 +99,9 @@ def derive(settings: Settings, machine: Machine, previous: Scope | None = None) 
 def disk_scope(settings: Settings, previous: Scope | None) -> Scope:
     """Which filesystems count, and where space is held; where it was held before if possible."""
     path = settings.disk_stress_path
+    if path is not None and not path.is_dir():
+        note = f"DISK_STRESS_PATH={path} is no directory; make it, or mount the disk that has it."
+        return Scope(mounts=(), hold_path=None, reason=Reason.NO_DISK, note=note)
     mounts = platform.mounts()
     candidates = () if path is not None else eligible(mounts)
     chosen = choose(
@@ -178,7 +181,11 @@ def _run_locked(
         monotonic=clock.monotonic,
         log=log,
     )
-    pool = StresserPool(cpus=_usable_cpus, disk_path=upkeep.hold_path)
+    pool = StresserPool(
+        cpus=_usable_cpus,
+        disk_path=upkeep.hold_path,
+        cpu_scale=lambda: (os.cpu_count() or 1) / _usable_cpus(),
+    )
     publisher = Publisher(
         host=host_facts(machine, clock.utc(), holding.boot_id if holding else None),
         around=lambda: _surroundings(upkeep, page, directories),
@@ -245,7 +252,16 @@ def _obey_signals(daemon: Daemon, watch: SettingsWatch) -> None:
     if sys.platform == "win32":
         stops.append(signal.SIGBREAK)
     else:
-        signal.signal(signal.SIGHUP, lambda *_: watch.force())
+        at_terminal = os.isatty(0)
+
+        def hung_up(*_: object) -> None:
+            # A terminal that is gone cannot stop us any more; without one SIGHUP means reload.
+            if at_terminal and not os.isatty(0):
+                daemon.stop()
+            else:
+                watch.force()
+
+        signal.signal(signal.SIGHUP, hung_up)
     for number in stops:
         signal.signal(number, lambda *_: daemon.stop())
 

@@ -17,8 +17,8 @@ NAME = "optimizer"
 class Directories:
     """The four directories of one daemon.
 
-    `state` survives reboots (history, inhibit, status); `runtime` need not
-    (sockets, generated files); `log` has the log files; `config` is where a
+    `state` survives reboots (history, inhibit); `runtime` need not (status,
+    lock, generated files); `log` has the log files; `config` is where a
     configuration file is looked for, and is never written to.
     """
 

@@ -82,8 +82,6 @@ class Reason(enum.Enum):
     """The stresser ended and waits for its next start."""
     STRESSER_TRIPPED = "stresser_tripped"
     """The stresser ended too often; it stays off until resumed or restarted."""
-    STOPPING = "stopping"
-    """The daemon is going down."""
 
 
 # --- read ------------------------------------------------------------------

@@ -55,7 +55,7 @@ class Publisher:
             fields[f"{name}_reason"] = decision.reason.value
         self._log.info("cycle.completed", **fields, stored=report.acknowledged)
         for name, why in report.sensor_failures:
-            self._log.warning("sensor.failed", sensor=name, cause=why)
+            self._log.warning("sensor.failed", resource=name, cause=why)
 
 
 def _percent(ratio: float) -> float:

@@ -20,6 +20,9 @@ MAX_BYTES = 1 << 53
 MAX_LINE_BYTES = 512
 """A longer line is broken; ours have about 40 bytes."""
 
+TEST_SWITCH = "STRESSER_TEST_DISABLE"
+"""Environment variable by which tests switch single ways to die off; a controller removes it."""
+
 KEYS = {"cpu": "duty", "memory": "bytes", "disk": "bytes"}
 """For each kind of stresser, the key of its lease."""
 

@@ -17,12 +17,13 @@ import stat
 import sys
 
 from stressers import kernel
+from stressers.lease import TEST_SWITCH
 
 FIRST_LEASE_S = 10.0
 """How long a stresser waits for its first lease. Long, for it holds nothing yet."""
 _SPARE_FILES = 64
 
-DISABLED = frozenset(os.environ.get("STRESSER_TEST_DISABLE", "").split(","))
+DISABLED = frozenset(os.environ.get(TEST_SWITCH, "").split(","))
 """Ways to die that a test has switched off: alarm, pdeathsig, pipe, eof."""
 
 

@@ -33,6 +33,8 @@ from optimizer.ports import Log
 
 BACKLOG_ROWS = 1440
 """Records kept in memory while the file cannot be written: a day of minutes."""
+PURGE_EVERY_S = 55
+"""How often old rows are looked for: with each sample at the usual interval, not at short ones."""
 READ_TIMEOUT_S = 5.0
 """How long a reader waits for a lock."""
 
@@ -64,6 +66,7 @@ class SqliteHistory:
         self._backlog: deque[Record] = deque(maxlen=BACKLOG_ROWS)
         self._lost = 0
         self._fault: str | None = None
+        self._purged_utc_s = 0
         self._db: sqlite3.Connection | None = None
         self._identity = (0, 0)
         self._closed = False
@@ -129,7 +132,7 @@ class SqliteHistory:
             db = self._connection()
             with transaction(db):
                 db.executemany(UPSERT, [_row(record) for record in self._backlog])
-                purge(db, int(self._backlog[-1].sample.utc_s), self._period_days * DAY_S)
+                self._purge_seldom(db, int(self._backlog[-1].sample.utc_s))
         except (*FILE_ERRORS, HistoryError) as exc:
             self._write_failed(exc)
             return False
@@ -143,6 +146,12 @@ class SqliteHistory:
         self._backlog.clear()
         self._fault, self._lost = None, 0
         return True
+
+    def _purge_seldom(self, db: sqlite3.Connection, now_utc_s: int) -> None:
+        """Purge once a minute at most, for it looks at every row."""
+        if abs(now_utc_s - self._purged_utc_s) >= PURGE_EVERY_S:
+            purge(db, now_utc_s, self._period_days * DAY_S)
+            self._purged_utc_s = now_utc_s
 
     def _connection(self) -> sqlite3.Connection:
         """The open database, opened again when the file is not the one that was opened."""

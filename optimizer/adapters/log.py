@@ -146,7 +146,8 @@ class _Stamp:
 class _RepeatLimit:
     """Lets a warning or error through at once, then once a minute, with `suppressed=n`.
 
-    What repeats is told by the event's name and its `resource`, if it has one.
+    What repeats is told by the event's name, its `resource` and its `faults`,
+    if it has them: another broken configuration is another event.
     """
 
     def __init__(self, now: Callable[[], float]) -> None:
@@ -156,7 +157,8 @@ class _RepeatLimit:
     def __call__(self, _logger: Any, method: str, event: Event) -> Event:
         if method not in _ALARMS:
             return event
-        key = (str(event.get("event")), str(event.get("resource", "")))
+        about = f"{event.get('resource', '')}{event.get('faults', '')}"
+        key = (str(event.get("event")), about)
         now = self._now()
         last = self._seen.get(key)
         # A clock that was set back must not silence an event for hours.

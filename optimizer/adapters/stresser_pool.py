@@ -36,8 +36,11 @@ class StresserPool:
     """Implements ports.Actuators with real processes.
 
     `cpus` tells how many CPU workers to start, `disk_path` where disk space
-    is held. The pool decides nothing: a lease above 0 starts what is not
-    there, `stop` ends what is.
+    is held. `cpu_scale` is online CPUs over workers: with fewer workers than
+    CPUs (affinity, cpuset) each must work more for the same share of the host.
+
+    The pool decides nothing: a lease above 0 starts what is not there, `stop`
+    ends what is.
     """
 
     def __init__(
@@ -45,17 +48,20 @@ class StresserPool:
         *,
         cpus: Callable[[], int],
         disk_path: Callable[[], str | None],
+        cpu_scale: Callable[[], float] = lambda: 1.0,
         start: Start = StresserProcess,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._cpus = cpus
         self._disk_path = disk_path
+        self._cpu_scale = cpu_scale
         self._start = start
         self._monotonic = monotonic
         self._running: dict[Resource, list[StresserProcess]] = {r: [] for r in Resource}
         self._launched: dict[Resource, list[tuple[str, ...]]] = {}
         self._dying: list[StresserProcess] = []
         self._retired_cpu_s = 0.0
+        self._scale = 1.0
         self._failures: list[StresserExit] = []
         self._last_error: dict[Resource, str] = {}
 
@@ -92,9 +98,7 @@ class StresserPool:
 
     def renew_cpu(self, decision: Decision) -> None:
         """Renew the lease of the CPU stressers that run."""
-        now_s = self._monotonic()
-        for process in self._running[Resource.CPU]:
-            process.renew(decision.lease, now_s)
+        self._renew(decision)
 
     def apply(self, plan: Plan) -> None:
         """Renew, start or end each resource's stressers as decided."""
@@ -106,8 +110,14 @@ class StresserPool:
                 self._end(decision.resource)
             if decision.lease > 0 and not self._running[decision.resource]:
                 self._launch(decision)
-            for process in self._running[decision.resource]:
-                process.renew(decision.lease, self._monotonic())
+            self._renew(decision)
+
+    def _renew(self, decision: Decision) -> None:
+        now_s, wanted = self._monotonic(), decision.lease
+        if decision.resource is Resource.CPU:
+            wanted = min(1.0, wanted * self._scale)
+        for process in self._running[decision.resource]:
+            process.renew(wanted, now_s)
 
     def states(self) -> PerResource[StresserState]:
         """What runs, by which kernel means, and what went wrong last."""
@@ -143,6 +153,8 @@ class StresserPool:
     def _launch(self, decision: Decision) -> None:
         resource = decision.resource
         self._launched[resource] = self._arguments(resource)
+        if resource is Resource.CPU:
+            self._scale = self._cpu_scale()
         try:
             for arguments in self._launched[resource]:
                 self._running[resource].append(self._start(resource, arguments))
@@ -193,5 +205,5 @@ class StresserPool:
             means=first.means if first else (),
             missing=first.missing if first else (),
             place=first.place if first else None,
-            last_error=error or self._last_error.get(resource),
+            last_error=error if processes else self._last_error.get(resource),
         )

@@ -12,6 +12,9 @@ from optimizer.directories import Directories, directories
 from optimizer.errors import ConfigError
 from optimizer.settings import Loaded, Settings, find_file, load, parse_overrides
 
+_CHECKOUT = Path(__file__).resolve().parent.parent.parent
+"""Where start.sh is when this runs from a checkout: its config folder comes first, for all."""
+
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_TRY_LATER = 75
@@ -92,6 +95,11 @@ def _find(explicit: Path | None, overrides: dict[str, str]) -> Path | None:
     environ = {**os.environ, **{k: v for k, v in overrides.items() if v}}
     workspace = environ.get("WORKSPACE_DIR", "").strip()
     default = _usual(is_root=_is_root(), workspace=Path(workspace) if workspace else None)
+    here = _CHECKOUT / "config"
+    if explicit is None and not environ.get("CONFIG_DIR", "").strip() and not workspace:
+        in_checkout = find_file(explicit=None, environ={}, default_config_dir=here)
+        if in_checkout is not None and (_CHECKOUT / "start.sh").exists():
+            return in_checkout
     return find_file(explicit=explicit, environ=environ, default_config_dir=default.config)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from optimizer.cli.common import EXIT_OK, Configured, configured, say_faults, where_running
 from optimizer.cli.common import define as define_common
-from optimizer.errors import ConfigError
+from optimizer.cli.status import STALE_S
+from optimizer.errors import ConfigError, OptimizerError
 
 MEASURE_S = 2.0
 STEP_S = 0.1
@@ -56,7 +57,15 @@ def _running_status(found: Configured) -> tuple[dict[str, Any], str] | None:
     if app.running(places) is None:
         return None
     status = status_file.read(places.runtime / app.STATUS_NAME)
-    return None if status is None else (status, f"The daemon (pid {status['pid']}) runs:")
+    if status is None:
+        raise OptimizerError("a daemon runs but has written no status yet; try again in a second")
+    age_s = time.time() - float(str(status.get("updated_utc_s") or 0.0))
+    if abs(age_s) > STALE_S:
+        raise OptimizerError(
+            f"the daemon (pid {status['pid']}) has written nothing for {age_s:.0f} s: it hangs "
+            "or is stopped; see `optimizer status`"
+        )
+    return status, f"The daemon (pid {status['pid']}) runs:"
 
 
 def _measured_status(found: Configured) -> dict[str, Any]:

@@ -50,6 +50,7 @@ def duration_s(text: str) -> float:
 def pause(args: argparse.Namespace) -> int:
     """Write the order; the daemon obeys it in its next cycle and after any restart."""
     from optimizer.adapters import switch
+    from optimizer.app import running
 
     now_s = time.time()
     until_s = None if args.duration is None else now_s + args.duration
@@ -71,7 +72,11 @@ def pause(args: argparse.Namespace) -> int:
     end = "until `optimizer resume`"
     if until_s is not None:
         end = f"until {datetime.fromtimestamp(until_s, UTC).astimezone():%Y-%m-%d %H:%M:%S %Z}"
-    print(f"Paused {end}: {args.reason}. All load is released within a second.")
+    print(f"Paused {end}: {args.reason}.")
+    if running(places) is None:
+        print(f"No daemon runs on {places.runtime} now; this holds for one that starts there.")
+    else:
+        print("All load is released within a second.")
     return EXIT_OK
 
 

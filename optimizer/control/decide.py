@@ -28,7 +28,7 @@ WINDOW_S = 0.45
 """Over at least how long the tenant's CPU share is averaged: a few slices of the workers.
 
 Shorter sees the slices themselves, longer answers later to the tenant.
-Measured with benchmarks/cpu_hold.py.
+Measured with benchmarks/recorder.py.
 """
 GAP_S = 2.0
 """A pause between readings beyond this is a gap (suspend, stop): measure anew."""
@@ -269,11 +269,11 @@ def _blind(
 ) -> tuple[ResourceState, Decision]:
     """No utilisation: keep the lease for a moment, never raise it, then let go.
 
-    After a gap the last reading is old by nature, so there only one without
-    any reading before it lets go at once.
+    That holds after a gap too: on a host so swamped that every cycle comes
+    late there is never a value, and then there must be no load either.
     """
     known_s = state.last_known_s
-    fresh = known_s is not None and (reason is Reason.MEASURING or now_s - known_s <= MISSING_S)
+    fresh = known_s is not None and now_s - known_s <= MISSING_S
     demand = state.governor.demand_ratio if fresh else 0.0
     lease = state.lease if fresh else 0.0
     after = replace(state, governor=GovernorState(demand_ratio=demand), lease=lease)

@@ -20,7 +20,7 @@ too little to be felt when it is paid back.
 _DEBT_PAYBACK_S = 1.0
 """Over how long a debt is paid back; shorter rings, longer leaves it in the 1-s samples.
 
-Measured with benchmarks/cpu_hold.py.
+Measured with benchmarks/recorder.py.
 """
 _JUDGED_LIMIT_S = 0.3
 """Most that is carried of the difference between the two clocks, in capacities times seconds."""

@@ -52,6 +52,8 @@ def _paragraph(resource: Resource, facts: Mapping[str, Any], pace: Pace) -> str:
     if organic >= target - _ROUNDING:
         said.append("The tenant alone reaches it, so nothing is added.")
         return " ".join(said)
+    if reason in {Reason.STRESSER_TRIPPED, Reason.STRESSER_DOWN}:
+        return f"{said[0]} {_obstacle(reason, str(facts['note']))}"
     reachable, limit = _reachable(resource, facts)
     add = max(0.0, min(target, reachable) - organic)
     said.append(f"So {_amount(resource, add, capacity)} ({_percent(add)}) is added{_how(facts)}.")

@@ -33,7 +33,6 @@ SENTENCES: dict[Reason, str] = {
     Reason.NO_DISK: "no filesystem is eligible to be held",
     Reason.STRESSER_DOWN: "the stresser ended and waits for its next start",
     Reason.STRESSER_TRIPPED: "the stresser ended too often and stays off: optimizer resume",
-    Reason.STOPPING: "the daemon is going down",
 }
 """What each reason means, in words."""
 
@@ -52,7 +51,6 @@ WORDS: dict[Reason, str] = {
     Reason.NO_DISK: "no disk",
     Reason.STRESSER_DOWN: "down",
     Reason.STRESSER_TRIPPED: "tripped",
-    Reason.STOPPING: "stopping",
 }
 """The same in at most nine characters, so that three of them fit on one line."""
 

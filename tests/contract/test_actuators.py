@@ -175,6 +175,27 @@ def test_a_stresser_that_cannot_start_is_an_exit_with_its_cause() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="real stressers are checked on Linux")
+def test_fewer_workers_than_cpus_work_more_each() -> None:
+    """One worker on a host of two CPUs: a demand of 10 % of the host is 20 % of its CPU."""
+    pool = StresserPool(cpus=lambda: 1, disk_path=lambda: None, cpu_scale=lambda: 2.0)
+    try:
+        used: list[tuple[float, float]] = []
+
+        def worked() -> bool:
+            pool.apply(plan(0.1, 0.0))
+            if pool.states().cpu.means:
+                used.append((time.monotonic(), pool.cpu_used_s() - time.process_time()))
+            return len(used) > 1 and used[-1][0] - used[0][0] > 2.0
+
+        pool.observe()
+        eventually(lambda: (pool.observe(), worked())[1])
+        share = (used[-1][1] - used[0][1]) / (used[-1][0] - used[0][0])
+        assert 0.15 < share < 0.30
+    finally:
+        assert pool.close(5.0) == ()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="real stressers are checked on Linux")
 def test_other_arguments_start_the_stresser_anew() -> None:
     """A CPU that came: the crew of one is replaced by a crew of two."""
     cpus = [1]

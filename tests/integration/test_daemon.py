@@ -7,13 +7,22 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from tests.loopdev import ext4
-from tests.rig import DaemonRig, alive, daemon, descendants, eventually, optimizer
+from tests.rig import (
+    DaemonRig,
+    alive,
+    daemon,
+    descendants,
+    environment,
+    eventually,
+    optimizer,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -149,6 +158,58 @@ def test_without_a_configuration_everything_has_a_default(tmp_path: Path) -> Non
     assert planned.returncode == 0, planned.stderr
     for name in ("CPU:", "Memory:", "Disk:"):
         assert name in planned.stdout
+
+
+def test_a_path_that_is_not_there_is_said_and_nothing_is_held(tmp_path: Path) -> None:
+    """DISK_STRESS_PATH without a directory: a reason and a remedy, no stresser that fails."""
+    missing = tmp_path / "missing"
+    options = {"TARGET_CPU": "0", "TARGET_DISK": "30", "DISK_STRESS_PATH": str(missing)}
+    with daemon(tmp_path / "work", **options) as rig:
+        eventually(lambda: rig.resource("disk").get("reason") == "no_disk", what="no disk")
+        assert str(missing) in rig.resource("disk")["note"]
+        assert descendants(rig.pid) == set()
+
+
+def test_all_commands_find_the_file_in_the_checkout(tmp_path: Path) -> None:
+    """What ./start.sh runs with, `check-config`, `status` and `pause` use as well."""
+    root = Path(__file__).resolve().parent.parent.parent
+    copy = tmp_path / "checkout"
+    copy.mkdir()
+    for name in ("optimizer", "stressers", "start.sh"):
+        source = root / name
+        if source.is_dir():
+            shutil.copytree(source, copy / name)
+        else:
+            shutil.copy(source, copy / name)
+    (copy / "config").mkdir()
+    work = tmp_path / "work"
+    (copy / "config" / "optimizer.env").write_text(f"WORKSPACE_DIR={work}\n", encoding="utf-8")
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "optimizer", *words],
+            cwd=copy,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    assert str(copy / "config" / "optimizer.env") in run("check-config").stdout
+    paused = run("pause")
+    assert "No daemon runs" in paused.stdout
+    assert (work / "state" / "inhibit").exists()
+
+
+def test_a_lock_that_cannot_be_looked_at_is_an_error_not_a_traceback(tmp_path: Path) -> None:
+    """A link in place of the lock: one line, exit 1."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "lock").symlink_to("/nowhere")
+    shown = optimizer("status", "--set", f"WORKSPACE_DIR={tmp_path}")
+    assert shown.returncode == 1
+    assert "Traceback" not in shown.stderr
+    assert "lock" in shown.stderr
 
 
 def test_a_broken_configuration_touches_nothing(tmp_path: Path) -> None:

@@ -7,7 +7,16 @@ import dataclasses
 import pytest
 
 from optimizer.loop import Daemon, Ports, Settled
-from optimizer.model import ExitCause, Inhibit, Plan, Policy, Reason, Resource, StresserExit
+from optimizer.model import (
+    ExitCause,
+    Inhibit,
+    PeriodMeans,
+    Plan,
+    Policy,
+    Reason,
+    Resource,
+    StresserExit,
+)
 from tests.fakes import GIB, FakeHistory, FakeHost, FakeLog, FakeNotifier, FakeSwitch, policy
 
 
@@ -259,6 +268,67 @@ class BrokenSensors:
             self.left -= 1
             raise RuntimeError("a bug")
         return self.host.read()
+
+
+def test_a_host_so_swamped_that_every_cycle_is_late_is_left_alone() -> None:
+    """A cycle every 2.1 s never has a value to compare with: all load is gone soon."""
+    rig = Rig()
+    rig.run_for(30)
+    assert rig.plan.cpu.lease > 0.3
+    for _ in range(10):
+        rig.host.wait_until(rig.host.now_s + 2.1)
+        rig.daemon.cycle()
+    assert [d.lease for d in rig.plan] == [0.0, 0.0, 0.0]
+
+
+def test_failures_of_full_cycles_alone_count_in_a_row_too() -> None:
+    """What breaks only the full cycle ends the daemon as well; CPU cycles between do not help."""
+    rig = Rig()
+    calls = 0
+
+    def broken_from_the_fourth() -> None:
+        nonlocal calls
+        calls += 1
+        if calls >= 4:
+            raise RuntimeError("a bug")
+
+    rig.daemon._tend = broken_from_the_fourth
+    assert rig.daemon.run() == 1
+    assert rig.log.names().count("cycle.failed") == 3
+
+
+def test_while_room_is_short_memory_is_looked_at_in_every_cycle() -> None:
+    """8 GiB, 5.5 held by the tenant, 2.1 by us at 95 %: a tenant's step is answered in 0.2 s."""
+    rules = policy(memory=0.85, memory_rise_bytes_per_s=float(GIB))
+    step_s = 1000 + 60.15
+    rig = Rig(
+        FakeHost(
+            memory_bytes=8 * GIB,
+            tenant_memory_bytes=lambda t: (GIB * 11) // 2 + (GIB // 4 if t >= step_s else 0),
+        ),
+        rules=rules,
+    )
+    rig.run_for(60.15)
+    held = rig.host.held[Resource.MEMORY]
+    assert held > GIB
+    rig.run_for(0.2)
+    assert rig.host.held[Resource.MEMORY] < held - GIB // 5
+
+
+def test_a_history_that_answers_slowly_is_asked_seldom() -> None:
+    """A query of one second with a sample every five: asked again after 500 s, not each time."""
+    rig = Rig(interval_s=5.0)
+    asked: list[float] = []
+    answer = rig.history.means
+
+    def slow(now_utc_s: float, days: float) -> PeriodMeans:
+        asked.append(rig.host.now_s)
+        rig.host.wait_until(rig.host.now_s + 1.0)
+        return answer(now_utc_s, days)
+
+    rig.history.means = slow  # type: ignore[method-assign] # a fake that is slower
+    rig.run_for(300)
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize(("failures", "code"), [(2, 0), (3, 1)])
