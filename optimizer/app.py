@@ -11,8 +11,10 @@ from pathlib import Path
 
 from optimizer.adapters import platform
 from optimizer.adapters.clock import WakeableClock
+from optimizer.adapters.cpu_scope import CapacityWatch
 from optimizer.adapters.glances import GlancesWeb
 from optimizer.adapters.history import SqliteHistory
+from optimizer.adapters.idle_group import IdleGroup
 from optimizer.adapters.instance_lock import Holder, InstanceLock, holder
 from optimizer.adapters.sensors import HostSensors
 from optimizer.adapters.status_file import StatusFile
@@ -33,7 +35,7 @@ STATUS_NAME = "status.json"
 TEXT_NAME = "status.txt"
 HISTORY_NAME = "history.sqlite3"
 LOCK_NAME = "lock"
-CPU_RISE_PER_S = 1.0
+CPU_RISE_PER_S = 4.0
 """Share of the host's CPU by which the demand may rise in a second.
 
 The kernel gives way to the tenant at any moment, so this only keeps a wrong
@@ -41,6 +43,8 @@ reading from becoming a full load at once.
 """
 MEMORY_FLOOR = Floor(ratio=0.05, least_bytes=512 * 2**20)
 DISK_FLOOR = Floor(ratio=0.10, least_bytes=2 * 2**30)
+GROUP_REMOVE_S = 0.5
+"""How long the end waits for the workers' group to be empty."""
 _MB = float(2**20)
 
 
@@ -93,7 +97,9 @@ def derive(settings: Settings, machine: Machine, previous: Scope | None = None) 
         interval_s=settings.check_interval_seconds,
         period_days=settings.monitor_period_days,
     )
-    return Derived(settled=settled, scope=disk_scope(settings, previous))
+    return Derived(
+        settled=settled, scope=disk_scope(settings, previous), cpu_scope=settings.cpu_scope
+    )
 
 
 def disk_scope(settings: Settings, previous: Scope | None) -> Scope:
@@ -156,7 +162,8 @@ def _run_locked(
     history = SqliteHistory(
         directories.state / HISTORY_NAME, period_days=settings.monitor_period_days, log=log
     )
-    sensors = HostSensors(disk_mounts=())
+    capacity = CapacityWatch(settings.cpu_scope)
+    sensors = HostSensors(disk_mounts=(), capacity=capacity)
     page = GlancesWeb(
         enabled=settings.glances_enabled,
         bind=settings.glances_bind,
@@ -169,6 +176,7 @@ def _run_locked(
     )
 
     def applied(derived: Derived) -> None:
+        capacity.scope = derived.cpu_scope
         sensors.watch_disks(derived.scope.mounts)
         history.set_period(int(derived.settled.period_days))
 
@@ -181,14 +189,19 @@ def _run_locked(
         monotonic=clock.monotonic,
         log=log,
     )
+    group = IdleGroup(log=log)
+    group.make()
     pool = StresserPool(
-        cpus=_usable_cpus,
+        cpus=lambda: capacity.capacity.workers,
         disk_path=upkeep.hold_path,
-        cpu_scale=lambda: (os.cpu_count() or 1) / _usable_cpus(),
+        cpu_group=group.directory,
+        stirs=clock.call,
+        cpu_scale=lambda: capacity.capacity.capacity_cpus / capacity.capacity.workers,
+        cpu_room=lambda: capacity.capacity,
     )
     publisher = Publisher(
         host=host_facts(machine, clock.utc(), holding.boot_id if holding else None),
-        around=lambda: _surroundings(upkeep, page, directories),
+        around=lambda: _surroundings(upkeep, page, directories, capacity),
         store=StatusFile(runtime / STATUS_NAME, runtime / TEXT_NAME),
         log=log,
     )
@@ -212,6 +225,7 @@ def _run_locked(
     try:
         return daemon.run()
     finally:
+        group.remove(GROUP_REMOVE_S)
         page.stop(1.0)
         sensors.close()
         history.close()
@@ -238,13 +252,6 @@ def _targets(settings: Settings, machine: Machine) -> PerResource[float]:
 
 def _ratio(percent: float | None) -> float | None:
     return None if percent is None else percent / 100
-
-
-def _usable_cpus() -> int:
-    """CPUs that this process, and so a stresser, may run on."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _obey_signals(daemon: Daemon, watch: SettingsWatch) -> None:
@@ -279,13 +286,16 @@ def host_facts(machine: Machine, started_utc_s: float, boot_id: str | None = Non
     )
 
 
-def _surroundings(upkeep: Upkeep, page: GlancesWeb, directories: Directories) -> Surroundings:
+def _surroundings(
+    upkeep: Upkeep, page: GlancesWeb, directories: Directories, capacity: CapacityWatch
+) -> Surroundings:
     state, rejected = page.state(), upkeep.rejected
     file: Path | None = upkeep.loaded.file
     return Surroundings(
         interval_s=upkeep.settled().interval_s,
         period_days=upkeep.settled().period_days,
         disk_note=upkeep.scope.note,
+        cpu=capacity.capacity,
         history_path=str(directories.state / HISTORY_NAME),
         glances_state=state.state,
         glances_url=state.url,

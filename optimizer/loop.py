@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from optimizer.control.decide import ControlState, Verdict, decide, decide_cpu
-from optimizer.control.estimate import CpuClock, estimate
+from optimizer.control.estimate import estimate
 from optimizer.errors import HistoryError
 from optimizer.model import (
     CycleReport,
@@ -27,7 +28,12 @@ from optimizer.ports import Actuators, Clock, History, Log, Notifier, Sensors, S
 CYCLE_S = 0.1
 """The governor's period: ten times a second."""
 RECENT_READINGS = 10
-"""Readings, one for each publication, over which the utilisation is shown to people."""
+"""Readings, one for each publication, over which the utilisation is shown to people.
+
+Ten seconds, and up to fifty while nothing moves.
+"""
+CALM_CYCLE_S = 1.0
+"""The period while nothing moves: all that moves the host much is seen by the stressers first."""
 FULL_EVERY = 5
 """Cycles from one full cycle (memory, disk, orders, stressers that ended) to the next.
 
@@ -36,6 +42,8 @@ moves faster, costs a third of a full cycle.
 """
 PUBLISH_S = 1.0
 """How often the state is made visible and the outside is looked after."""
+CALM_PUBLISH_S = 5.0
+"""The same while nothing moves: a publication costs more than a cycle."""
 FAILURES_ALLOWED = 2
 """Cycles in a row that may fail; one more ends the daemon, and its manager restarts it."""
 MEANS_PAUSE_FACTOR = 500
@@ -109,8 +117,11 @@ class Daemon:
         self._cycles = 0
         self._orders: Orders | None = None
         self._tight = False
+        self._calm = False
+        self._called = False
         self._gap = False
-        self._publish_due_s = 0.0
+        self._published_s = float("-inf")
+        self._reasons: tuple[Reason, ...] = ()
         self._means_due_s = 0.0
 
     def stop(self) -> None:
@@ -131,7 +142,7 @@ class Daemon:
 
     def _cycle_until_stopped(self) -> int:
         clock, failures = self._ports.clock, 0
-        due_s = clock.monotonic()
+        due_s = clock.beat(CYCLE_S)
         while not self._stopping:
             try:
                 if self.cycle():
@@ -140,21 +151,24 @@ class Daemon:
                 failures += 1
                 self._ports.actuators.release()
                 # The next cycle does everything: only such a one proves that all works again.
-                self._state, self._orders, self._publish_due_s = ControlState(), None, 0.0
+                self._state, self._orders, self._calm = ControlState(), None, False
+                self._published_s = float("-inf")
                 self._ports.log.exception("cycle.failed", in_a_row=failures)
                 if failures > FAILURES_ALLOWED:
                     return EXIT_FAILED
-            due_s = _next_due(due_s, clock.monotonic())
+            due_s = _next_due(due_s, clock.monotonic(), CALM_CYCLE_S if self._calm else CYCLE_S)
             if not self._stopping:
                 clock.wait_until(due_s)
+                self._called = clock.monotonic() < due_s
         return EXIT_OK
 
     def cycle(self) -> bool:
-        """One governor cycle: the CPU always, all else in every fifth or when it is tight.
+        """One governor cycle: the CPU always, all else in every fifth.
 
+        Also when it is tight, when all was calm, and when a stresser has called.
         True when it was a full one.
         """
-        full = self._cycles % FULL_EVERY == 0 or self._tight
+        full = self._cycles % FULL_EVERY == 0 or self._tight or self._calm or self._called
         self._cycles += 1
         if full or self._orders is None:
             self._full_cycle()
@@ -176,6 +190,7 @@ class Daemon:
         verdict = decide(self._state, reading, seen, orders)
         ports.actuators.apply(verdict.plan)
         self._state, self._tight = verdict.state, verdict.tight
+        self._calm = verdict.calm and not verdict.tight
         self._log_exits(seen)
         if verdict.measuring or self._gap:
             self._gap = False
@@ -190,7 +205,7 @@ class Daemon:
         own = OwnCounters(cpu_s=ports.actuators.cpu_used_s())
         self._state, decision = decide_cpu(self._state, Reading(host=host, own=own), orders)
         ports.actuators.renew_cpu(decision)
-        self._gap = self._gap or len(self._state.readings) == 1
+        self._gap = self._gap or self._state.gap
 
     def _record(self, reading: Reading, verdict: Verdict, settled: Settled) -> bool:
         """Append the sample of the interval that has just ended; whether there was one."""
@@ -201,7 +216,7 @@ class Daemon:
         if now_s < self._record_due_s - CYCLE_S / 2:
             return False
         self._record_due_s = max(self._record_due_s, now_s - PUBLISH_S) + settled.interval_s
-        sample = estimate(self._first, reading, settled.policy, CpuClock.STAT)
+        sample = estimate(self._first, reading, settled.policy)
         self._first = reading
         history = self._ports.history
         acknowledged = history.append(Record(sample=sample, plan=verdict.plan))
@@ -228,12 +243,15 @@ class Daemon:
         self, reading: Reading, verdict: Verdict, orders: Orders, *, recorded: bool
     ) -> None:
         now_s = reading.host.monotonic_s
-        if not recorded and now_s < self._publish_due_s - CYCLE_S / 2:
+        reasons = tuple(decision.reason for decision in verdict.plan)
+        pause_s = CALM_PUBLISH_S if self._calm else PUBLISH_S
+        news = recorded or reasons != self._reasons
+        if not news and now_s < self._published_s + pause_s - CYCLE_S / 2:
             return
-        self._publish_due_s = now_s + PUBLISH_S
+        self._reasons, self._published_s = reasons, now_s
         recent = None
         if self._recent:
-            recent = estimate(self._recent[0], reading, orders.policy, CpuClock.STAT)
+            recent = estimate(self._recent[0], reading, orders.policy)
         self._recent.append(reading)
         if self._shown.means is None:
             self._refresh_means(self._settled())
@@ -265,7 +283,8 @@ class Daemon:
             )
 
 
-def _next_due(due_s: float, now_s: float) -> float:
+def _next_due(due_s: float, now_s: float, period_s: float) -> float:
     """The next beat of a fixed rhythm; beats that were missed are left out."""
-    following_s = due_s + CYCLE_S
-    return following_s if following_s > now_s else now_s + CYCLE_S
+    beat_s = due_s + math.floor((now_s - due_s) / CYCLE_S) * CYCLE_S
+    following_s = beat_s + period_s
+    return following_s if following_s - now_s > CYCLE_S / 2 else following_s + CYCLE_S

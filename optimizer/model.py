@@ -51,6 +51,17 @@ class MemoryMetric(enum.Enum):
     """total - free (plain SNMP agents)."""
 
 
+class CpuScope(enum.Enum):
+    """What CPU a share is a share of."""
+
+    AUTO = "auto"
+    """The container's where its group has a quota or fewer CPUs, the host's otherwise."""
+    HOST = "host"
+    """All CPUs that are online."""
+    CONTAINER = "container"
+    """What quota and cpuset of the topmost group in sight leave to the container."""
+
+
 class Reason(enum.Enum):
     """Why a resource's demand is what it is: one word shared by status, log and history."""
 
@@ -64,6 +75,10 @@ class Reason(enum.Enum):
     """A ceiling keeps the demand below what the setpoint asks for."""
     FLOOR = "floor"
     """What must stay free keeps the demand below what the setpoint asks for."""
+    CPU_LIMITED = "cpu_limited"
+    """Affinity, a cpuset or a quota leaves us too little CPU for what the setpoint asks."""
+    THROTTLED = "throttled"
+    """The container's CPU quota ran out while we used some of it, so we use less for a while."""
     HOLD_OFF = "hold_off"
     """No growth for a while after a floor was touched or a stresser was killed."""
     INHIBITED = "inhibited"
@@ -89,10 +104,15 @@ class Reason(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CpuCounters:
-    """Cumulative seconds since boot, summed over all CPUs.
+    """Cumulative seconds since boot, summed over all CPUs that the share is of.
 
     `idle_s` includes iowait. `total_s` includes `steal_s` (0 where the
-    platform has none) but counts guest time once.
+    platform or container has none) but counts guest time once. `online_cpus`
+    is a fraction where a container's quota is.
+
+    `reach_ratio` is the share that our own processes can get, `throttled` how
+    many times the container has used up its quota. `watchable` tells that a
+    stresser can see the same counters for itself.
 
     Source: proc(5), /proc/stat.
     """
@@ -100,7 +120,29 @@ class CpuCounters:
     total_s: float
     idle_s: float
     steal_s: float
+    online_cpus: float
+    reach_ratio: float = 1.0
+    throttled: int = 0
+    watchable: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuCapacity:
+    """How many CPUs a share is a share of, and how much of them our own processes can get.
+
+    `online_cpus` are the host's, `usable` the numbers of those that affinity
+    and cpuset leave to us, `quota_cpus` the smallest quota on us, in CPUs,
+    None without one. The share is of `capacity_cpus`; we get `reach_cpus` of
+    them at most, with that many `workers`.
+    """
+
+    scope: CpuScope
     online_cpus: int
+    usable: frozenset[int]
+    quota_cpus: float | None
+    capacity_cpus: float
+    reach_cpus: float
+    workers: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,7 +260,8 @@ class Decision:
     All are ratios of the resource's capacity. `lease` is the demand in the
     unit of the stresser: duty 0 to 1 for the CPU, bytes for the others.
     `wanted_ratio` is what the setpoint alone would ask for, before limits.
-    `stop` says that the stresser shall not even stay in wait.
+    `stop` says that the stresser shall not even stay in wait. `level_ratio` is
+    the host's utilisation that it shall watch, None: nothing to watch.
     """
 
     resource: Resource
@@ -229,6 +272,7 @@ class Decision:
     lease: float
     reason: Reason
     stop: bool = False
+    level_ratio: float | None = None
 
 
 Plan = PerResource[Decision]
@@ -270,10 +314,14 @@ class StresserExit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What the stressers have used and held until now, and which have ended since last asked."""
+    """What the stressers have used and held until now, and which have ended since last asked.
+
+    `stirred` tells that they saw the host leave the level that they watch.
+    """
 
     own: OwnCounters
     exits: tuple[StresserExit, ...] = ()
+    stirred: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

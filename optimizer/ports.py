@@ -32,8 +32,12 @@ class Clock(Protocol):
         """Seconds since the epoch; for rows and files."""
         ...
 
+    def beat(self, period_s: float) -> float:
+        """The next instant of a rhythm of that period that suits the host."""
+        ...
+
     def wait_until(self, monotonic_s: float) -> None:
-        """Return at that time, or earlier when a signal has come in."""
+        """Return at that time, or earlier when a signal or a call of a stresser has come in."""
         ...
 
 

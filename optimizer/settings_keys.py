@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
-from optimizer.model import MemoryMetric
+from optimizer.model import CpuScope, MemoryMetric
 
 T = TypeVar("T")
 
@@ -186,6 +186,7 @@ class Settings:
     memory_metric: MemoryMetric = _key(
         MemoryMetric.AVAILABLE, _choice({metric.value: metric for metric in MemoryMetric})
     )
+    cpu_scope: CpuScope = _key(CpuScope.AUTO, _choice({scope.value: scope for scope in CpuScope}))
     cpu_count_steal: bool = _key(False, _SWITCH)
     memory_rise_mb_per_minute: float = _key(
         1024.0, _number("a number of MB per minute", 1, 1048576)

@@ -9,7 +9,7 @@ from typing import Protocol
 from optimizer.control.disks import Scope
 from optimizer.errors import ConfigError
 from optimizer.loop import Settled
-from optimizer.model import Reason
+from optimizer.model import CpuScope, Reason
 from optimizer.ports import Log
 from optimizer.settings import Loaded, Settings
 
@@ -55,6 +55,7 @@ class Derived:
 
     settled: Settled
     scope: Scope
+    cpu_scope: CpuScope = CpuScope.AUTO
 
 
 class Upkeep:

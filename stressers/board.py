@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import mmap
 
-_VALUE, _EXPIRES, _HEADER = 0, 1, 2
-_ORDER, _TARGET, _ANSWERED, _HELD, _ERRNO, _ARMED, _GO, _COLUMNS = range(8)
+_VALUE, _EXPIRES, _LEVEL, _HEADER = 0, 1, 2, 3
+_ORDER, _TARGET, _ANSWERED, _HELD, _ERRNO, _ARMED, _GO, _STIRS, _COLUMNS = range(9)
 
 
 class Board:
@@ -23,6 +23,24 @@ class Board:
         self._map = mmap.mmap(-1, size)
         self._cells = memoryview(self._map).cast("d")
         self._cells[_EXPIRES] = expires_s
+        self._cells[_LEVEL] = -1.0
+
+    @property
+    def level(self) -> float:
+        """The host's utilisation to watch, 0 to 1; negative when there is nothing to watch."""
+        return self._cells[_LEVEL]
+
+    def watch(self, level: float | None) -> None:
+        """Tell the workers what to watch."""
+        self._cells[_LEVEL] = -1.0 if level is None else level
+
+    def stir(self, index: int) -> None:
+        """A worker has seen that the host is not as busy as it was said to be."""
+        self._cells[_HEADER + _COLUMNS * index + _STIRS] += 1
+
+    def stirs(self, workers: int) -> float:
+        """How often workers have seen that, all together."""
+        return sum(self._cells[_HEADER + _STIRS : _HEADER + _COLUMNS * workers : _COLUMNS])
 
     @property
     def expires_s(self) -> float:

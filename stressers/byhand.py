@@ -50,6 +50,10 @@ class Progress:
         self._say(f"stopped at {format_size(held_bytes)}: limited by {by}; still trying")
         return True
 
+    def stirred(self) -> bool:
+        """Nobody watches by hand."""
+        return True
+
     def error(self, message: str) -> bool:
         """Say why it ends."""
         self._say(f"error: {message}")

@@ -21,6 +21,10 @@ if sys.platform == "win32":
     message = "there is no fork here; see threaded.py"
     raise ImportError(message)
 
+# Loaded before any fork: each worker that loads them itself has its own copy of half a megabyte.
+import fcntl  # noqa: F401  # for worker.arm_pipe()
+import resource  # noqa: F401  # for worker.limit_worker()
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,6 +3,9 @@
 The controller writes one JSON object a line: `{"duty": 0.18, "ttl_s": 3.0}` to a
 CPU stresser, `{"bytes": 4294967296, "ttl_s": 3.0}` to the others. A lease is a
 ceiling. No line, a broken line, an expired lease or end of file means no load.
+A CPU lease may say with `"level": 0.4` how busy the whole host is: then the
+stresser reports as soon as that is no longer so, and the controller may look
+less often.
 """
 
 from __future__ import annotations
@@ -20,6 +23,9 @@ MAX_BYTES = 1 << 53
 MAX_LINE_BYTES = 512
 """A longer line is broken; ours have about 40 bytes."""
 
+LEVEL = "level"
+"""The key of the host's utilisation, 0 to 1, in a CPU lease."""
+
 TEST_SWITCH = "STRESSER_TEST_DISABLE"
 """Environment variable by which tests switch single ways to die off; a controller removes it."""
 
@@ -32,16 +38,20 @@ class LeaseError(ValueError):
 
 
 class Lease:
-    """What may be used for how long: duty 0 to 1, or bytes, for `ttl_s` seconds from now."""
+    """What may be used for how long: duty 0 to 1, or bytes, for `ttl_s` seconds from now.
 
-    __slots__ = ("ttl_s", "value")
+    `level` is the host's utilisation to watch, 0 to 1; None: nothing to watch.
+    """
 
-    def __init__(self, value: float, ttl_s: float) -> None:
+    __slots__ = ("level", "ttl_s", "value")
+
+    def __init__(self, value: float, ttl_s: float, level: float | None = None) -> None:
         self.value = value
         self.ttl_s = ttl_s
+        self.level = level
 
 
-def encode(kind: str, value: float, *, ttl_s: float = TTL_S) -> bytes:
+def encode(kind: str, value: float, *, ttl_s: float = TTL_S, level: float | None = None) -> bytes:
     """The line that leases `value` to a stresser of that kind.
 
     What is out of range is cut to it; what is not a number leases nothing.
@@ -50,7 +60,8 @@ def encode(kind: str, value: float, *, ttl_s: float = TTL_S) -> bytes:
     value = value if value > 0 else 0.0
     # JSON by format: ten times a second, json.dumps() is a large part of the controller's cost.
     amount = repr(float(min(value, 1.0))) if key == "duty" else f"{int(min(value, MAX_BYTES))}"
-    return f'{{"{key}": {amount}, "ttl_s": {ttl_s!r}}}\n'.encode("ascii")
+    watched = "" if level is None else f', "{LEVEL}": {level:.4f}'
+    return f'{{"{key}": {amount}, "ttl_s": {ttl_s!r}{watched}}}\n'.encode("ascii")
 
 
 def decode(kind: str, line: bytes) -> Lease:
@@ -64,6 +75,7 @@ def decode(kind: str, line: bytes) -> Lease:
         message = f"not JSON: {line[:80]!r}"
         raise LeaseError(message) from exc
     key = KEYS[kind]
+    level = found.pop(LEVEL, None) if isinstance(found, dict) and key == "duty" else None
     if not isinstance(found, dict) or set(found) != {key, "ttl_s"}:
         message = f'not an object with exactly "{key}" and "ttl_s": {line[:80]!r}'
         raise LeaseError(message)
@@ -77,7 +89,10 @@ def decode(kind: str, line: bytes) -> Lease:
     if type(ttl_s) not in (int, float) or not 0 < ttl_s <= MAX_TTL_S:
         message = f"ttl_s is {ttl_s!r}, expected more than 0 and at most {MAX_TTL_S:g}"
         raise LeaseError(message)
-    return Lease(value, float(ttl_s))
+    if level is not None and (type(level) not in (int, float) or not 0 <= level <= 1):
+        message = f"{LEVEL} is {level!r}, expected 0 to 1"
+        raise LeaseError(message)
+    return Lease(value, float(ttl_s), level)
 
 
 class Standing:
@@ -87,15 +102,17 @@ class Standing:
     lease must have come.
     """
 
-    __slots__ = ("_value", "expires_s")
+    __slots__ = ("_value", "expires_s", "level")
 
     def __init__(self, expires_s: float) -> None:
         self._value = 0.0
         self.expires_s = expires_s
+        self.level: float | None = None
 
     def take(self, lease: Lease, now_s: float) -> None:
         """A new lease replaces the one before, also when it is shorter."""
         self._value = lease.value
+        self.level = lease.level
         self.expires_s = now_s + lease.ttl_s
 
     def revoke(self) -> None:

@@ -69,6 +69,10 @@ class Work:
         self.crew.attend()
         return LOOK_S
 
+    def stirred(self) -> bool:
+        """Whether a worker has seen, since last asked, that the host has changed."""
+        return False
+
     def death(self) -> tuple[int, str] | None:
         """Exit code and message when a worker has ended that should not have."""
         for index, pid, code in self.crew.deaths():
@@ -193,7 +197,10 @@ def run(
             if end is not None:
                 teller.error(end[1])
                 return end[0]
+            work.board.watch(standing.level)
             pause_s = work.obey(standing.value(now_s), standing.expires_s, now_s)
+            if work.stirred():
+                teller.stirred()
             if work.changed and (work.crew.complete or now_s > started_s + _READY_S):
                 have, lack = means_of(work.crew.denied)
                 work.changed = not teller.ready(work.pids(), have, lack, work.place)

@@ -118,7 +118,7 @@ def _duty(
     busy tenant.
     """
     if order.kind == "cpu":
-        from stressers import cpu  # noqa: PLC0415  # each kind loads its own duty only
+        from stressers import cpu, watch  # noqa: PLC0415  # each kind loads its own duty only
 
         workers, group = order.workers, order.group
         means: tuple[kernel.Mean, ...] = (kernel.IDLE_CLASS, kernel.IDLE_IO)
@@ -127,7 +127,15 @@ def _duty(
             joined = kernel.Mean(f"cgroup {group}", cost, lambda pid: kernel.join_group(group, pid))
             means = (joined, *means)
         crews = (kernel.OOM, kernel.idle_group_of(group))
-        return (lambda post: cpu.burn(post, cpu.stagger_s(post.index, workers))), crews, means
+        tick_s = kernel.tick_s()
+        phase_s = kernel.tick_phase_s(tick_s)
+
+        def burn(post: AnyPost) -> None:
+            looks = watch.watches(post.index, workers)
+            rhythm = cpu.Rhythm(post.index, workers, tick_s, phase_s)
+            cpu.burn(post, rhythm, watch.open_watch() if looks else None)
+
+        return burn, crews, means
     if order.kind == "memory":
         from stressers import memory  # noqa: PLC0415  # each kind loads its own duty only
 

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
             """It could not or would not grow to its lease, and what it holds instead."""
             ...
 
+        def stirred(self) -> bool:
+            """The host is not as busy as the lease said."""
+            ...
+
         def error(self, message: str) -> bool:
             """It is about to give up, and why."""
             ...
@@ -68,6 +72,10 @@ class Reports:
     def limited(self, by: str, held_bytes: int) -> bool:
         """See Teller."""
         return self._send({"report": "limited", "by": by, "bytes": held_bytes})
+
+    def stirred(self) -> bool:
+        """See Teller."""
+        return self._send({"report": "stirred"})
 
     def error(self, message: str) -> bool:
         """See Teller."""

@@ -7,6 +7,7 @@ taken in the instant the lease says so.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -51,7 +52,7 @@ def policy(
         ceiling=PerResource(cpu=0.90, memory=0.85, disk=0.80),
         memory_floor=Floor(ratio=0.05, least_bytes=512 * 2**20),
         disk_floor=Floor(ratio=0.10, least_bytes=2 * GIB),
-        cpu_rise_per_s=1.0,
+        cpu_rise_per_s=4.0,
         memory_rise_bytes_per_s=memory_rise_bytes_per_s,
         disk_rise_bytes_per_s=256 * 2**20,
         memory_metric=metric,
@@ -95,6 +96,10 @@ class FakeHost:
     def utc(self) -> float:
         """Fake seconds since the epoch."""
         return self.now_s + self.utc_offset_s
+
+    def beat(self, period_s: float) -> float:
+        """The next multiple of the period."""
+        return (math.floor(self.now_s / period_s) + 1) * period_s
 
     def wait_until(self, monotonic_s: float) -> None:
         """Let the model host run until then."""
@@ -205,7 +210,7 @@ class FakeHost:
         else:
             self.held[resource] = 0
 
-    def run_for(self, seconds: float, cycle: Callable[[], None]) -> None:
+    def run_for(self, seconds: float, cycle: Callable[[], object]) -> None:
         """Run the model host and call the cycle ten times a second."""
         until_s = self.now_s + seconds
         while self.now_s < until_s - 1e-9:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import select
 import signal
@@ -10,6 +11,30 @@ import sys
 import time
 from types import TracebackType
 from typing import Self
+
+_MONOTONIC_COARSE = 6
+"""A clock that is set forward at each tick. Source: clock_getres(2), linux/time.h."""
+_LONGEST_TICK_S = 0.0101
+_AFTER_TICK_S = 0.0003
+
+
+def tick_phase_s() -> float:
+    """How much later than a multiple of its length the tick comes; 0 where it is not known.
+
+    Seen by waiting for the coarse clock to be set forward; takes some ticks.
+    """
+    if sys.platform != "linux":
+        return 0.0
+    length_s = time.clock_getres(_MONOTONIC_COARSE)
+    if length_s > _LONGEST_TICK_S:
+        return 0.0
+    now_s = time.monotonic()
+    until_s, coarse = now_s + 3 * length_s, time.clock_gettime_ns(_MONOTONIC_COARSE)
+    while now_s < until_s:
+        now_s = time.monotonic()
+        if time.clock_gettime_ns(_MONOTONIC_COARSE) != coarse:
+            return now_s % length_s
+    return 0.0
 
 
 class WakeableClock:
@@ -31,6 +56,15 @@ class WakeableClock:
             self._poll.register(self._reader, select.POLLIN)
         self._previous = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
 
+    def call(self, descriptor: int, begin: bool) -> None:  # on or off, as select
+        """From now on (or no longer) a wait ends as well when that descriptor can be read."""
+        if self._poll is None:
+            return
+        if begin:
+            self._poll.register(descriptor, select.POLLIN)
+        else:
+            self._poll.unregister(descriptor)
+
     def monotonic(self) -> float:
         """Seconds that never go back."""
         return time.monotonic()
@@ -39,13 +73,24 @@ class WakeableClock:
         """Seconds since the epoch."""
         return time.time()
 
+    def beat(self, period_s: float) -> float:
+        """The next instant of a rhythm of that period, just after a tick of the scheduler.
+
+        CPU time is counted by looking, at each tick, who is running. What runs
+        for less than a tick, always at the same distance from it, is seen
+        either each time or never: never is nearer to the truth.
+        """
+        after_s = tick_phase_s() + _AFTER_TICK_S
+        return (math.floor((time.monotonic() - after_s) / period_s) + 1) * period_s + after_s
+
     def wait_until(self, monotonic_s: float) -> None:
         """Return at that time, or at once after a signal; at once when it has passed."""
         left_s = monotonic_s - time.monotonic()
         if left_s <= 0:
             return
         if self._wait_s(left_s):
-            self._reader.recv(256)
+            with contextlib.suppress(BlockingIOError):
+                self._reader.recv(256)
 
     def _wait_s(self, seconds: float) -> bool:
         """Whether a signal came within that time."""

@@ -7,11 +7,14 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 import psutil
 
+from optimizer.adapters.cpu_scope import CapacityWatch, ContainerCounters
+from optimizer.adapters.kernel_file import KernelFile
 from optimizer.model import CpuCounters, DiskCounters, HostReading, MemoryCounters
 
 T = TypeVar("T")
@@ -22,22 +25,18 @@ _READ_ERRORS = (OSError, ValueError, RuntimeError, psutil.Error)
 _STAT_BYTES = 1024
 """Room for the first line of /proc/stat: ten numbers of 20 digits."""
 _MEMINFO_BYTES = 8192
-_CPU_LIST_BYTES = 4096
 
 _FEWEST_STAT_FIELDS = 5
 """The name and user, nice, system, idle: what a kernel of 2.4 wrote."""
 _STAT_LINE_BYTES = 256
 """More than ten counters of 64 bits need."""
-_ONLINE_AGE_S = 1.0
-"""CPUs come and go seldom; their number is read again when it is older than this."""
-_CPU_RANGES = re.compile(rb"\d{1,6}(?:-\d{1,6})?(?:,\d{1,6}(?:-\d{1,6})?)*\n?")
 _MEMINFO_LINE = re.compile(
     rb"^(MemTotal|MemFree|MemAvailable|Buffers|Cached|Shmem|SReclaimable): +(\d{1,18}) kB$",
     re.MULTILINE,
 )
 
 
-def parse_stat(text: bytes, *, ticks_per_s: int, online_cpus: int) -> CpuCounters:
+def parse_stat(text: bytes, *, ticks_per_s: int, online_cpus: float) -> CpuCounters:
     """CPU counters from the beginning of /proc/stat.
 
     total = user + nice + system + idle + iowait + irq + softirq + steal; guest
@@ -62,22 +61,6 @@ def parse_stat(text: bytes, *, ticks_per_s: int, online_cpus: int) -> CpuCounter
         steal_s=steal / ticks_per_s,
         online_cpus=online_cpus,
     )
-
-
-def parse_cpu_list(text: bytes) -> int:
-    """How many CPUs a list such as `0-3,8` names. Raises ValueError when it is none.
-
-    Source: Linux Documentation/admin-guide/cputopology.rst.
-    """
-    if _CPU_RANGES.fullmatch(text) is None:
-        raise ValueError(f"not a list of CPUs: {text[:60]!r}")
-    count = 0
-    for part in text.split(b","):
-        first, _, last = part.partition(b"-")
-        count += int(last or first) - int(first) + 1
-        if int(last or first) < int(first):
-            raise ValueError(f"not a list of CPUs: {text[:60]!r}")
-    return count
 
 
 def parse_meminfo(text: bytes) -> MemoryCounters:
@@ -114,8 +97,9 @@ def parse_meminfo(text: bytes) -> MemoryCounters:
 class HostSensors:
     """Implements ports.Sensors; a sensor that fails is None and is named in `failures`.
 
-    `disk_mounts` are the mount points of local filesystems to read. `proc` and
-    `sysfs` are where Linux shows its counters; other platforms ignore them.
+    `disk_mounts` are the mount points of local filesystems to read. `capacity`
+    knows what CPU a share is a share of. `proc` and `sysfs` are where Linux
+    shows its counters; other platforms ignore them.
     """
 
     def __init__(
@@ -124,8 +108,10 @@ class HostSensors:
         *,
         proc: Path = Path("/proc"),
         sysfs: Path = Path("/sys"),
+        capacity: CapacityWatch | None = None,
     ) -> None:
-        self._linux = _LinuxCounters(proc, sysfs) if sys.platform == "linux" else None
+        watch = capacity or CapacityWatch(proc=proc, sysfs=sysfs)
+        self._linux = _LinuxCounters(proc, watch) if sys.platform == "linux" else None
         self._disks: tuple[tuple[str, int | None], ...] = ()
         self.watch_disks(disk_mounts)
 
@@ -149,7 +135,7 @@ class HostSensors:
     def _read(self, *, levels: bool) -> HostReading:
         failures: list[tuple[str, str]] = []
         before_s = time.monotonic()
-        cpu = _attempt("cpu", self._read_cpu, failures)
+        cpu = _attempt("cpu", lambda: self._read_cpu(look=levels), failures)
         after_s = time.monotonic()
         return HostReading(
             # The kernel summed the counters up somewhere between the two.
@@ -166,8 +152,8 @@ class HostSensors:
         if self._linux is not None:
             self._linux.close()
 
-    def _read_cpu(self) -> CpuCounters:
-        return portable_cpu() if self._linux is None else self._linux.cpu()
+    def _read_cpu(self, *, look: bool) -> CpuCounters:
+        return portable_cpu() if self._linux is None else self._linux.cpu(look=look)
 
     def _read_memory(self) -> MemoryCounters:
         return portable_memory() if self._linux is None else self._linux.memory()
@@ -205,41 +191,43 @@ def portable_memory() -> MemoryCounters:
 class _LinuxCounters:
     """CPU and memory from procfs; psutil costs twice as much, for it opens each file anew."""
 
-    def __init__(self, proc: Path, sysfs: Path) -> None:
-        self._stat = _KernelFile(proc / "stat", _STAT_BYTES)
-        self._meminfo = _KernelFile(proc / "meminfo", _MEMINFO_BYTES)
-        self._online = _KernelFile(sysfs / "devices/system/cpu/online", _CPU_LIST_BYTES)
+    def __init__(self, proc: Path, capacity: CapacityWatch) -> None:
+        self._stat = KernelFile(proc / "stat", _STAT_BYTES)
+        self._meminfo = KernelFile(proc / "meminfo", _MEMINFO_BYTES)
+        self._capacity = capacity
         self._ticks_per_s = _ticks_per_s()
-        self._online_count = 0
-        self._online_until_s = float("-inf")
+        self._container: ContainerCounters | None = None
 
-    def cpu(self) -> CpuCounters:
-        online_cpus = self._online_cpus()
-        return parse_stat(self._stat.read(), ticks_per_s=self._ticks_per_s, online_cpus=online_cpus)
+    def cpu(self, *, look: bool) -> CpuCounters:
+        """The counters; limits and the number of CPUs are looked at only when `look`."""
+        view = self._capacity.view(look=look)
+        if view.usage is not None:
+            return self._in_container(view.usage, view.capacity.capacity_cpus).cpu(view)
+        online_cpus = view.capacity.online_cpus
+        counted = parse_stat(
+            self._stat.read(), ticks_per_s=self._ticks_per_s, online_cpus=online_cpus
+        )
+        reach_ratio = min(1.0, view.capacity.reach_cpus / online_cpus)
+        if reach_ratio >= 1.0 and view.watchable:
+            return counted
+        return replace(counted, reach_ratio=reach_ratio, watchable=view.watchable)
 
     def memory(self) -> MemoryCounters:
         return parse_meminfo(self._meminfo.read())
 
     def close(self) -> None:
-        for file in (self._stat, self._meminfo, self._online):
+        for file in (self._stat, self._meminfo):
             file.close()
+        if self._container is not None:
+            self._container.close()
 
-    def _online_cpus(self) -> int:
-        now_s = time.monotonic()
-        if now_s >= self._online_until_s:
-            self._online_until_s = now_s + _ONLINE_AGE_S
-            self._online_count = self._count_online()
-        return self._online_count
-
-    def _count_online(self) -> int:
-        # Not os.cpu_count() first: one libc release counts this process's affinity instead.
-        try:
-            return parse_cpu_list(self._online.read())
-        except OSError:
-            count = os.cpu_count()
-        if count is None:
-            raise ValueError("the number of CPUs is not known")
-        return count
+    def _in_container(self, usage: Path, cpus: float) -> ContainerCounters:
+        known = self._container
+        if known is None or (known.usage, known.cpus) != (usage, cpus):
+            if known is not None:
+                known.close()
+            self._container = known = ContainerCounters(usage, cpus)
+        return known
 
 
 def _ticks_per_s() -> int:
@@ -247,40 +235,6 @@ def _ticks_per_s() -> int:
     if sys.platform == "win32":
         return 100
     return os.sysconf("SC_CLK_TCK")
-
-
-class _KernelFile:
-    """A file of procfs or sysfs, kept open and read from its start each time."""
-
-    def __init__(self, path: Path, most_bytes: int) -> None:
-        self._path = path
-        self._most_bytes = most_bytes
-        self._descriptor = -1
-
-    def read(self) -> bytes:
-        """What it says now. Raises OSError."""
-        if self._descriptor >= 0:
-            # An open file can go stale, for example when lxcfs is restarted.
-            try:
-                if text := _pread(self._descriptor, self._most_bytes):
-                    return text
-            except OSError:
-                pass
-            self.close()
-        self._descriptor = os.open(self._path, os.O_RDONLY)
-        return _pread(self._descriptor, self._most_bytes)
-
-    def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-
-def _pread(descriptor: int, most_bytes: int) -> bytes:
-    if sys.platform == "win32":  # there is no procfs there; only the tests come here
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        return os.read(descriptor, most_bytes)
-    return os.pread(descriptor, most_bytes, 0)
 
 
 def _attempt(sensor: str, read: Callable[[], T], failures: list[tuple[str, str]]) -> T | None:

@@ -6,6 +6,7 @@ import select
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from optimizer.adapters.stresser_process import StresserProcess
 from optimizer.model import (
@@ -36,8 +37,14 @@ class StresserPool:
     """Implements ports.Actuators with real processes.
 
     `cpus` tells how many CPU workers to start, `disk_path` where disk space
-    is held. `cpu_scale` is online CPUs over workers: with fewer workers than
-    CPUs (affinity, cpuset) each must work more for the same share of the host.
+    is held, `cpu_group` the control group of the CPU workers. `cpu_scale` is
+    the capacity in CPUs over workers: with fewer workers than CPUs (affinity,
+    cpuset) each must work more for the same share.
+    `cpu_room` is what number, place and scale of the workers follow from; when
+    it is another value they are started anew.
+
+    `stirs` is told with which descriptor a CPU stresser calls, and when it no
+    longer does.
 
     The pool decides nothing: a lease above 0 starts what is not there, `stop`
     ends what is.
@@ -48,13 +55,20 @@ class StresserPool:
         *,
         cpus: Callable[[], int],
         disk_path: Callable[[], str | None],
+        cpu_group: Path | None = None,
         cpu_scale: Callable[[], float] = lambda: 1.0,
+        cpu_room: Callable[[], object] = lambda: None,
         start: Start = StresserProcess,
         monotonic: Callable[[], float] = time.monotonic,
+        stirs: Callable[[int, bool], None] = lambda _descriptor, _begin: None,
     ) -> None:
+        self._stirs = stirs
         self._cpus = cpus
         self._disk_path = disk_path
+        self._cpu_group = () if cpu_group is None else ("--cgroup", str(cpu_group))
         self._cpu_scale = cpu_scale
+        self._cpu_room = cpu_room
+        self._room: object = None
         self._start = start
         self._monotonic = monotonic
         self._running: dict[Resource, list[StresserProcess]] = {r: [] for r in Resource}
@@ -68,8 +82,10 @@ class StresserPool:
     def observe(self) -> Observation:
         """CPU seconds, ledgers, and the unwanted ends since the last call."""
         exits, self._failures = self._failures, []
+        stirred = False
         for process in self._stirring():
             process.listen()
+            stirred, process.stirred = stirred or process.stirred, False
             over = process.ended()
             if over is not None and process in self._running[process.resource]:
                 exits.append(over)
@@ -84,6 +100,7 @@ class StresserPool:
                 disk_bytes=self._held(Resource.DISK),
             ),
             exits=tuple(exits),
+            stirred=stirred,
         )
 
     def cpu_used_s(self) -> float:
@@ -117,7 +134,7 @@ class StresserPool:
         if decision.resource is Resource.CPU:
             wanted = min(1.0, wanted * self._scale)
         for process in self._running[decision.resource]:
-            process.renew(wanted, now_s)
+            process.renew(wanted, now_s, decision.level_ratio)
 
     def states(self) -> PerResource[StresserState]:
         """What runs, by which kernel means, and what went wrong last."""
@@ -154,10 +171,13 @@ class StresserPool:
         resource = decision.resource
         self._launched[resource] = self._arguments(resource)
         if resource is Resource.CPU:
-            self._scale = self._cpu_scale()
+            self._scale, self._room = self._cpu_scale(), self._cpu_room()
         try:
             for arguments in self._launched[resource]:
-                self._running[resource].append(self._start(resource, arguments))
+                process = self._start(resource, arguments)
+                self._running[resource].append(process)
+                if resource is Resource.CPU:
+                    self._stirs(process.output, True)
         except OSError as exc:
             self._end(resource)
             detail = f"cannot start: {exc}"
@@ -167,7 +187,9 @@ class StresserPool:
             )
 
     def _outdated(self, resource: Resource) -> bool:
-        """Whether it would be started with other arguments now: CPUs or the path have changed."""
+        """Whether it would be started otherwise now: the CPUs or the path have changed."""
+        if resource is Resource.CPU and self._cpu_room() != self._room:
+            return True
         return self._arguments(resource) != self._launched[resource]
 
     def _arguments(self, resource: Resource) -> list[tuple[str, ...]]:
@@ -178,10 +200,12 @@ class StresserPool:
             return [("--path", str(self._disk_path()))]
         if sys.platform == "win32":  # no fork there: one process for each worker
             return [("--workers", "1")] * self._cpus()
-        return [("--workers", str(self._cpus()))]
+        return [("--workers", str(self._cpus()), *self._cpu_group)]
 
     def _end(self, resource: Resource) -> None:
         for process in self._running[resource]:
+            if resource is Resource.CPU:
+                self._stirs(process.output, False)
             process.kill()
             self._dying.append(process)
         self._running[resource] = []

@@ -21,6 +21,8 @@ from stressers import lease
 _PROGRAM = Path(lease.__file__).with_name("__main__.py")
 _REPORT_LIMIT_BYTES = 1 << 20
 """A report without an end beyond this is thrown away; ours are below a page per worker."""
+_EARLY_S = 0.05
+"""A renewal may come this much early, so that a cycle of a second does not miss each other one."""
 _CODE_WORKER_KILLED = 3
 """Exit code of a stresser whose own worker was killed from outside."""
 
@@ -41,7 +43,9 @@ class StresserProcess:
         self.place: str | None = None
         self.last_error: str | None = None
         self._cpu_s: dict[int, float] = {}
+        self.stirred = False
         self._sent: tuple[float, float] = (-1.0, float("-inf"))
+        self._watched = False
         self._buffer = b""
         life_read, self._life_write = _life_pipe()
         command = [sys.executable, "-I", "-S", str(_PROGRAM), resource.value, *arguments]
@@ -67,20 +71,25 @@ class StresserProcess:
         self.pids = (self._process.pid,)
         self._reports = _reports_of(self._process)
 
-    def renew(self, wanted: float, now_s: float) -> None:
-        """Send the lease when it has changed or its renewal is due; never blocks for long."""
+    def renew(self, wanted: float, now_s: float, level: float | None = None) -> None:
+        """Send the lease when it has changed or its renewal is due; never blocks for long.
+
+        `level` is the host's utilisation to watch from now on, None: nothing.
+        """
         sent, sent_s = self._sent
         changed = abs(wanted - sent) > _SMALLEST_CHANGE[self.resource]
-        if not changed and now_s - sent_s < lease.RENEW_S:
+        changed = changed or self._watched != (level is not None)
+        if not changed and now_s - sent_s < lease.RENEW_S - _EARLY_S:
             return
         stdin = self._process.stdin
         if stdin is None or stdin.closed:
             return
-        line = lease.encode(self.resource.value, wanted, ttl_s=lease.TTL_S)
+        line = lease.encode(self.resource.value, wanted, ttl_s=lease.TTL_S, level=level)
         # A full or broken pipe is an unhealthy stresser: its lease runs out, and its end is seen.
         with contextlib.suppress(BrokenPipeError):
             if stdin.write(line):
                 self._sent = (wanted, now_s)
+                self._watched = level is not None
 
     @property
     def output(self) -> int:
@@ -110,6 +119,8 @@ class StresserProcess:
             self.last_error = None
         elif kind == "limited":
             self.last_error = f"limited by {report['by']}"
+        elif kind == "stirred":
+            self.stirred = True
         elif kind == "error":
             self.last_error = str(report["message"])[:500]
 
@@ -200,11 +211,11 @@ def _alive(pid: int) -> bool:
 
 
 _SMALLEST_CHANGE = {
-    Resource.CPU: 0.0005,
+    Resource.CPU: 0.001,
     Resource.MEMORY: float(2 << 20),
     Resource.DISK: float(1 << 20),
 }
-"""Below this a new lease is not worth a line: a twentieth of a point, a huge page, a MiB."""
+"""Below this a new lease is not worth a line: a tenth of a point, a huge page, a MiB."""
 
 
 def _list(value: object) -> list[object]:

@@ -71,10 +71,11 @@ def _running_status(found: Configured) -> tuple[dict[str, Any], str] | None:
 def _measured_status(found: Configured) -> dict[str, Any]:
     """The document that a daemon without any load of its own would write."""
     from optimizer import app
+    from optimizer.adapters.cpu_scope import CapacityWatch
     from optimizer.adapters.sensors import HostSensors
     from optimizer.adapters.switch import FileSwitch
     from optimizer.control.decide import ControlState, decide
-    from optimizer.control.estimate import CpuClock, estimate
+    from optimizer.control.estimate import estimate
     from optimizer.model import (
         CycleReport,
         Observation,
@@ -89,7 +90,8 @@ def _measured_status(found: Configured) -> dict[str, Any]:
     settings = found.loaded.settings
     machine = app.look(settings)
     derived = app.derive(settings, machine)
-    sensors = HostSensors(disk_mounts=derived.scope.mounts)
+    capacity = CapacityWatch(settings.cpu_scope)
+    sensors = HostSensors(disk_mounts=derived.scope.mounts, capacity=capacity)
     nothing = Observation(own=OwnCounters())
     orders = Orders(
         policy=derived.settled.policy,
@@ -108,7 +110,7 @@ def _measured_status(found: Configured) -> dict[str, Any]:
     report = CycleReport(
         utc_s=time.time(),
         cycle_count=0,
-        recent=estimate(first, reading, orders.policy, CpuClock.STAT),
+        recent=estimate(first, reading, orders.policy),
         sample=None,
         plan=verdict.plan,
         orders=orders,
@@ -120,6 +122,7 @@ def _measured_status(found: Configured) -> dict[str, Any]:
         interval_s=derived.settled.interval_s,
         period_days=derived.settled.period_days,
         disk_note=derived.scope.note,
+        cpu=capacity.capacity,
         history_path=str(found.directories.state / app.HISTORY_NAME),
         glances_state="off",
         glances_url=None,

@@ -13,8 +13,11 @@ from optimizer.cli.common import define as define_common
 from optimizer.directories import Directories
 from optimizer.errors import ConfigError, HistoryError
 
-STALE_S = 5.0
-"""A status that is older than this was not written by a healthy daemon: it writes each second."""
+STALE_S = 12.0
+"""A status that is older than this was not written by a healthy daemon.
+
+It writes each second, and each five while nothing moves.
+"""
 WATCH_S = 1.0
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import enum
-
 from optimizer.model import (
     CpuCounters,
     DiskCounters,
@@ -25,21 +23,7 @@ Source: proc(5), /proc/stat, field iowait.
 """
 
 
-class CpuClock(enum.Enum):
-    """Against what busy time is measured.
-
-    They agree over a minute. Over a tenth of a second the ticks of /proc/stat
-    are too coarse, while idle time is exact to the nanosecond on kernels that
-    stop the tick when idle.
-    """
-
-    STAT = "stat"
-    """The sum of all counters: what monitoring agents compute."""
-    WALL = "wall"
-    """Wall time times CPUs: what the governor needs."""
-
-
-def estimate(earlier: Reading, later: Reading, policy: Policy, clock: CpuClock) -> Sample:
+def estimate(earlier: Reading, later: Reading, policy: Policy) -> Sample:
     """The utilisation between two readings; None for each resource that cannot be known."""
     host = later.host
     memory = None
@@ -52,7 +36,7 @@ def estimate(earlier: Reading, later: Reading, policy: Policy, clock: CpuClock) 
         utc_s=host.utc_s,
         span_s=host.monotonic_s - earlier.host.monotonic_s,
         usage=PerResource(
-            cpu=cpu_utilisation(earlier, later, clock, count_steal=policy.count_steal),
+            cpu=cpu_utilisation(earlier, later, count_steal=policy.count_steal),
             memory=memory,
             disk=disk,
         ),
@@ -60,11 +44,9 @@ def estimate(earlier: Reading, later: Reading, policy: Policy, clock: CpuClock) 
     )
 
 
-def cpu_utilisation(
-    earlier: Reading, later: Reading, clock: CpuClock, *, count_steal: bool
-) -> Utilisation | None:
+def cpu_utilisation(earlier: Reading, later: Reading, *, count_steal: bool) -> Utilisation | None:
     """Busy share of all CPUs between two readings, our part told apart; None when unknown."""
-    total_ratio = busy_ratio(earlier, later, clock, count_steal=count_steal)
+    total_ratio = busy_ratio(earlier, later, count_steal=count_steal)
     if total_ratio is None or later.host.cpu is None:
         return None
     cpus = later.host.cpu.online_cpus
@@ -80,9 +62,7 @@ def cpu_utilisation(
     )
 
 
-def busy_ratio(
-    earlier: Reading, later: Reading, clock: CpuClock, *, count_steal: bool
-) -> float | None:
+def busy_ratio(earlier: Reading, later: Reading, *, count_steal: bool) -> float | None:
     """Busy share of all CPUs between two readings, 0 to 1.
 
     busy = elapsed - idle - iowait - steal (steal stays in when `count_steal`),
@@ -92,10 +72,7 @@ def busy_ratio(
     before, after = earlier.host.cpu, later.host.cpu
     if before is None or after is None or before.online_cpus != after.online_cpus:
         return None
-    if clock is CpuClock.WALL:
-        elapsed_s = (later.host.monotonic_s - earlier.host.monotonic_s) * after.online_cpus
-    else:
-        elapsed_s = after.total_s - before.total_s
+    elapsed_s = after.total_s - before.total_s
     idle_s = after.idle_s - before.idle_s
     steal_s = after.steal_s - before.steal_s
     backwards = idle_s < -_BACKWARD_IDLE_TOLERANCE_S * after.online_cpus

@@ -17,21 +17,11 @@ _DEBT_LIMIT_S = 0.1
 A tenth of a second of the whole host: enough for the residue of feed-forward,
 too little to be felt when it is paid back.
 """
-_DEBT_PAYBACK_S = 1.0
-"""Over how long a debt is paid back; shorter rings, longer leaves it in the 1-s samples.
+_PAYBACK_S = (1.0, 4.0)
+"""Over how long a debt is paid back: soon after a change, slowly when all is calm.
 
-Measured with benchmarks/recorder.py.
-"""
-_JUDGED_LIMIT_S = 0.3
-"""Most that is carried of the difference between the two clocks, in capacities times seconds."""
-_JUDGED_PAYBACK_S = 30.0
-"""Over how long that is paid back.
-
-The judge's agent counts ticks, which sample our slices and are off by up to
-half a point for minutes, while the wall clock is exact. So the fast loop
-follows the wall, and this slow one moves its setpoint by at most a point until
-the ticks agree; fast on ticks would double the error of the 1-s samples.
-Measured with benchmarks/recorder.py.
+Shorter rings; longer leaves it in the next samples, but passes less of the
+rounding of the counters on. Measured with benchmarks/cpu_hold.py.
 """
 _LONGEST_STEP_S = 1.0
 """A cycle counts for no more than this, so that a late one cannot jump."""
@@ -43,63 +33,68 @@ LEVEL_DEADBAND_RATIO = 0.0005
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GovernorState:
-    """What is carried from one cycle to the next for one resource."""
+    """What is carried from one cycle to the next for one resource.
+
+    `debt_s` (capacities times seconds) is being paid back over `payback_s`.
+    """
 
     demand_ratio: float = 0.0
     debt_s: float = 0.0
-    judged_debt_s: float = 0.0
+    payback_s: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Governed:
-    """The demand, what the setpoint alone would ask for, and the trims carried on."""
+    """The demand, what the setpoint alone would ask for, and the debt carried on."""
 
     wanted_ratio: float
     demand_ratio: float
     debt_s: float = 0.0
-    judged_debt_s: float = 0.0
+    payback_s: float = 1.0
 
 
 def govern_rate(
     state: GovernorState,
     setpoint_ratio: float,
     *,
-    window: Utilisation,
-    step_ratio: float | None,
-    judged_ratio: float | None,
+    organic_ratio: float,
+    step_ratio: float,
     step_s: float,
+    calm_s: float,
+    changed: bool,
     rise_per_s: float,
 ) -> Governed:
     """CPU: a rate, so past errors can be paid back.
 
-    `window` is the utilisation over the last half second, for the tenant's
-    share; `step_ratio` the busy share over the last cycle by the wall clock,
-    for the debt, and `judged_ratio` the same by the ticks that monitoring
-    agents count. While the tenant alone reaches the setpoint nothing is owed
-    (no windup after saturation), and no debt builds up while growth is limited
-    by the slew rate.
+    `organic_ratio` is the tenant's share now, which has been about the same for
+    `calm_s` seconds; `step_ratio` is the busy share over the last `step_s`
+    seconds. `changed` tells that the tenant's share has just moved: then old
+    debts go on being paid at the same rate, for a faster one would be felt as
+    more demand, and what a rising tenant made too much is nobody's to give
+    back. While the tenant alone reaches the setpoint nothing is owed (no windup
+    after saturation), and no debt builds up while growth is limited by the slew
+    rate.
     """
     step_s = min(step_s, _LONGEST_STEP_S)
-    missing_ratio = setpoint_ratio - window.organic_ratio
-    judged_s = state.judged_debt_s
+    missing_ratio = setpoint_ratio - organic_ratio
     if missing_ratio <= 0:
-        return Governed(wanted_ratio=0.0, demand_ratio=0.0, judged_debt_s=judged_s)
-    bias_ratio = judged_s / _JUDGED_PAYBACK_S
-    error_ratio = 0.0 if step_ratio is None else setpoint_ratio + bias_ratio - step_ratio
-    debt_s = _bounded(state.debt_s + error_ratio * step_s, _DEBT_LIMIT_S)
-    wanted = missing_ratio + bias_ratio + debt_s / _DEBT_PAYBACK_S
-    wanted = min(1.0, max(0.0, wanted))
+        return Governed(wanted_ratio=0.0, demand_ratio=0.0)
+    payback_s = min(_PAYBACK_S[1], max(_PAYBACK_S[0], calm_s))
+    old_s, fell_short_s = state.debt_s, (setpoint_ratio - step_ratio) * step_s
+    if changed:
+        old_s *= min(1.0, payback_s / state.payback_s)
+        fell_short_s = max(0.0, fell_short_s)
+    debt_s = _bounded(old_s + fell_short_s, _DEBT_LIMIT_S)
+    wanted = min(1.0, max(0.0, missing_ratio + debt_s / payback_s))
     highest = state.demand_ratio + rise_per_s * step_s
     if wanted > highest:
         return Governed(
             wanted_ratio=wanted,
             demand_ratio=highest,
-            debt_s=min(state.debt_s, debt_s),
-            judged_debt_s=judged_s,
+            debt_s=min(old_s, debt_s),
+            payback_s=payback_s,
         )
-    if judged_ratio is not None:
-        judged_s = _bounded(judged_s + (setpoint_ratio - judged_ratio) * step_s, _JUDGED_LIMIT_S)
-    return Governed(wanted_ratio=wanted, demand_ratio=wanted, debt_s=debt_s, judged_debt_s=judged_s)
+    return Governed(wanted_ratio=wanted, demand_ratio=wanted, debt_s=debt_s, payback_s=payback_s)
 
 
 def govern_level(

@@ -26,12 +26,14 @@ def limit(
     previous_ratio: float,
     holding_off: bool,
     has_floor: bool,
+    caps: tuple[Limited, ...] = (),
 ) -> Limited:
-    """The demand after ceiling, floor and hold-off.
+    """The demand after ceiling, floor, caps and hold-off.
 
     Ceiling: organic + demand stays at or below it. Floor: what we hold plus
     the room that is left; when the floor is touched the room is negative, so
-    the demand falls below what is held. Hold-off: no more than before.
+    the demand falls below what is held. Caps: the most that is allowed, each
+    with its reason; the lowest counts. Hold-off: no more than before.
     """
     lowest, reason = demand_ratio - _ROUNDING, None
     ceiling = max(0.0, ceiling_ratio - usage.organic_ratio)
@@ -41,6 +43,9 @@ def limit(
         floor = max(0.0, usage.own_ratio + usage.room_ratio)
         if floor < lowest:
             lowest, reason = floor, Reason.FLOOR
+    for cap in caps:
+        if cap.demand_ratio < lowest:
+            lowest, reason = max(0.0, cap.demand_ratio), cap.reason
     if holding_off and previous_ratio < lowest:
         lowest, reason = previous_ratio, Reason.HOLD_OFF
     return Limited(demand_ratio=demand_ratio if reason is None else lowest, reason=reason)

@@ -67,10 +67,15 @@ def _paragraph(resource: Resource, facts: Mapping[str, Any], pace: Pace) -> str:
 
 
 def _reachable(resource: Resource, facts: Mapping[str, Any]) -> tuple[float, str]:
-    """The highest total that ceiling and floor allow, and which of them it is."""
+    """The highest total that is allowed, and what does not allow more."""
     ceiling = float(facts["ceiling"])
     bounds = [(ceiling, f"the ceiling is {_percent(ceiling)}")]
-    if resource is not Resource.CPU:
+    if resource is Resource.CPU:
+        reach = facts.get("reach")
+        if reach is not None:
+            most = min(1.0, facts["organic"] + reach)
+            bounds.append((most, "affinity, a cpuset or a quota leaves no more"))
+    else:
         floor = max(0.0, facts["organic"] + facts["own"] + facts["room"])
         bounds.append((floor, "the rest must stay free"))
     return min(bounds)
@@ -94,6 +99,10 @@ def _when(resource: Resource, facts: Mapping[str, Any], add: float, pace: Pace) 
 
 def _obstacle(reason: Reason, note: str) -> str:
     texts = {
+        Reason.THROTTLED: (
+            "The CPU quota ran out while load ran, so less is added for a while: programs "
+            "stand still until the next period when a quota is used up."
+        ),
         Reason.HOLD_OFF: "Growth waits: what must stay free was touched a short while ago.",
         Reason.STRESSER_DOWN: f"Its stresser has ended and waits for its next start: {note}.",
         Reason.STRESSER_TRIPPED: (
@@ -110,7 +119,7 @@ def _percent(ratio: float) -> str:
 
 def _amount(resource: Resource, ratio: float, capacity: float) -> str:
     if resource is Resource.CPU:
-        return f"{ratio * capacity:.2f} CPUs" if ratio < 1 else f"{capacity:.0f} CPUs"
+        return f"{ratio * capacity:.2f} CPUs" if ratio < 1 else f"{capacity:.4g} CPUs"
     return f"{ratio * capacity / _GIB:.1f} GiB"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from optimizer.model import (
+    CpuCapacity,
     CycleReport,
     Decision,
     HostClass,
@@ -47,6 +48,7 @@ class Surroundings:
     config_ok: bool
     config_message: str
     warnings: tuple[str, ...]
+    cpu: CpuCapacity | None = None
 
 
 def document(report: CycleReport, host: Host, around: Surroundings) -> dict[str, object]:
@@ -64,12 +66,11 @@ def document(report: CycleReport, host: Host, around: Surroundings) -> dict[str,
         "platform": host.platform,
         "host_class": host.host_class.value,
         "nominal_memory_gb": host.nominal_memory_gb,
-        "cpus": host.cpus,
+        "cpus": host.cpus if around.cpu is None else around.cpu.online_cpus,
+        "cpu_scope": _capacity(around.cpu),
         "inhibit": _inhibit(report.orders.inhibit),
         "period_days": around.period_days,
-        "resources": {
-            resource.value: _resource(resource, report, around.disk_note) for resource in Resource
-        },
+        "resources": {resource.value: _resource(resource, report, around) for resource in Resource},
         "steal": _rounded(steal),
         "history": {
             "path": around.history_path,
@@ -90,14 +91,32 @@ def document(report: CycleReport, host: Host, around: Surroundings) -> dict[str,
     }
 
 
-def _resource(resource: Resource, report: CycleReport, disk_note: str) -> dict[str, object]:
+def _capacity(cpu: CpuCapacity | None) -> dict[str, object] | None:
+    """What the CPU's shares are of, in CPUs; `reach` is the most that we can use of it."""
+    if cpu is None:
+        return None
+    return {
+        "scope": cpu.scope.value,
+        "online": cpu.online_cpus,
+        "usable": len(cpu.usable),
+        "quota": cpu.quota_cpus,
+        "capacity": cpu.capacity_cpus,
+        "reach": cpu.reach_cpus,
+        "workers": cpu.workers,
+    }
+
+
+def _resource(resource: Resource, report: CycleReport, around: Surroundings) -> dict[str, object]:
     decision: Decision = report.plan.of(resource)
     state: StresserState = report.stressers.of(resource)
     usage: Utilisation | None = None
     if report.recent is not None:
         usage = report.recent.usage.of(resource)
     mean: PeriodMean | None = None if report.means is None else report.means.of.of(resource)
-    note = disk_note if resource is Resource.DISK else ""
+    note = around.disk_note if resource is Resource.DISK else ""
+    reach = None
+    if resource is Resource.CPU and around.cpu is not None:
+        reach = around.cpu.reach_cpus / around.cpu.capacity_cpus
     if state.last_error:
         note = f"{note} {state.last_error}".strip()
     return {
@@ -107,6 +126,7 @@ def _resource(resource: Resource, report: CycleReport, disk_note: str) -> dict[s
         "room": _rounded(None if usage is None else usage.room_ratio),
         "setpoint": _rounded(decision.setpoint_ratio),
         "target": _rounded(decision.target_ratio),
+        "reach": _rounded(reach),
         "ceiling": _rounded(report.orders.policy.ceiling.of(resource)),
         "demand": _rounded(decision.demand_ratio),
         "mean": _rounded(None if mean is None else mean.mean_ratio),

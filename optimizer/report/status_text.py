@@ -24,6 +24,8 @@ SENTENCES: dict[Reason, str] = {
     Reason.TENANT_ABOVE: "the tenant alone reaches the setpoint, so nothing is added",
     Reason.CEILING: "a ceiling keeps it below what the setpoint asks for",
     Reason.FLOOR: "what must stay free keeps it below what the setpoint asks for",
+    Reason.CPU_LIMITED: "affinity, a cpuset or a quota leaves too little CPU for the setpoint",
+    Reason.THROTTLED: "the CPU quota ran out while load ran, so less is added for a while",
     Reason.HOLD_OFF: "no growth for a while, after a floor was touched or a stresser was killed",
     Reason.INHIBITED: "paused by an operator or by the recovery tool",
     Reason.MEASURING: "only measuring, after the start or after a gap in time",
@@ -42,6 +44,8 @@ WORDS: dict[Reason, str] = {
     Reason.TENANT_ABOVE: "tenant",
     Reason.CEILING: "ceiling",
     Reason.FLOOR: "floor",
+    Reason.CPU_LIMITED: "limited",
+    Reason.THROTTLED: "throttled",
     Reason.HOLD_OFF: "hold-off",
     Reason.INHIBITED: "paused",
     Reason.MEASURING: "measuring",
@@ -120,6 +124,8 @@ def _facts(status: Mapping[str, object]) -> list[tuple[str, str]]:
             f" {_whole(status, 'cpus')} CPUs, steal {_percent(status, 'steal')}",
         ),
     ]
+    if cpu := _mapping(status, "cpu_scope"):
+        facts.append(("cpu", _capacity(cpu)))
     inhibit = _mapping(status, "inhibit")
     if inhibit:
         until = _number(inhibit, "until_utc_s")
@@ -149,6 +155,22 @@ def _facts(status: Mapping[str, object]) -> list[tuple[str, str]]:
         facts.append(("config", origin + (f": {message}" if message else "")))
     facts += [("warning", text) for text in _texts(status, "warnings")]
     return facts
+
+
+def _capacity(cpu: Mapping[str, object]) -> str:
+    """What the CPU's shares are of: `share of this container: 1.5 CPUs (4 online, ...)`."""
+    whose = "this container" if _text(cpu, "scope") == "container" else "the host"
+    quota = _number(cpu, "quota")
+    parts = [
+        f"{_whole(cpu, 'online')} online",
+        f"{_whole(cpu, 'usable')} usable",
+        "no quota" if quota is None else f"quota {quota:.4g}",
+    ]
+    capacity, reach = _number(cpu, "capacity"), _number(cpu, "reach")
+    if capacity is not None and reach is not None and reach < capacity:
+        parts.append(f"load limited to {reach:.4g}")
+    share = _UNKNOWN if capacity is None else f"{capacity:.4g}"
+    return f"shares are of {whose}: {share} CPUs ({', '.join(parts)})"
 
 
 def _why(of: Mapping[str, object]) -> str:

@@ -39,6 +39,23 @@ def test_a_time_that_has_passed_is_no_wait(clock: Clock) -> None:
     assert before_s <= clock.monotonic() < before_s + 5.0
 
 
+@pytest.mark.parametrize("period_s", [0.1, 0.5])
+def test_a_beat_is_the_next_of_a_fixed_rhythm(clock: Clock, period_s: float) -> None:
+    """It lies ahead by a period at most, and two beats are whole periods apart.
+
+    The real one begins just after a tick, whose place is seen anew each time:
+    so to a tenth of the period, where a tick is 10 ms at most.
+    """
+    before_s = clock.monotonic()
+    first_s = clock.beat(period_s)
+    assert before_s < first_s
+    assert first_s <= clock.monotonic() + period_s
+    clock.wait_until(first_s + period_s / 4)
+    periods = (clock.beat(period_s) - first_s) / period_s
+    assert periods == pytest.approx(round(periods), abs=0.1)
+    assert periods > 0.5
+
+
 def test_utc_is_seconds_since_the_epoch(clock: Clock) -> None:
     """After 2023 began, as any clock that runs this."""
     assert clock.utc() > 1_672_531_200

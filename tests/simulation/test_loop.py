@@ -6,66 +6,9 @@ import dataclasses
 
 import pytest
 
-from optimizer.loop import Daemon, Ports, Settled
-from optimizer.model import (
-    ExitCause,
-    Inhibit,
-    PeriodMeans,
-    Plan,
-    Policy,
-    Reason,
-    Resource,
-    StresserExit,
-)
-from tests.fakes import GIB, FakeHistory, FakeHost, FakeLog, FakeNotifier, FakeSwitch, policy
-
-
-class Rig:
-    """A daemon on a model host."""
-
-    def __init__(
-        self,
-        host: FakeHost | None = None,
-        *,
-        rules: Policy | None = None,
-        interval_s: float = 60.0,
-        disk_reason: Reason | None = None,
-    ) -> None:
-        self.host = host or FakeHost()
-        self.history = FakeHistory()
-        self.switch = FakeSwitch()
-        self.notifier = FakeNotifier()
-        self.log = FakeLog()
-        self.settled = Settled(policy=rules or policy(), interval_s=interval_s, period_days=30)
-        self.daemon = Daemon(
-            Ports(
-                clock=self.host,
-                sensors=self.host,
-                actuators=self.host,
-                history=self.history,
-                switch=self.switch,
-                notifier=self.notifier,
-                log=self.log,
-            ),
-            settled=lambda: self.settled,
-            disk_reason=lambda: disk_reason,
-            tend=lambda: None,
-        )
-
-    def run_for(self, seconds: float) -> None:
-        """Let host time pass, ten cycles a second."""
-        self.host.run_for(seconds, self.daemon.cycle)
-
-    @property
-    def plan(self) -> Plan:
-        """The latest plan."""
-        return self.host.plans[-1]
-
-    def cpu_mean(self, seconds: float) -> float:
-        """Busy share of the host over the next seconds, by the model's own counter."""
-        busy_s, start_s = self.host.busy_s, self.host.now_s
-        self.run_for(seconds)
-        return (self.host.busy_s - busy_s) / ((self.host.now_s - start_s) * self.host.cpus)
+from optimizer.model import ExitCause, Inhibit, PeriodMeans, Reason, Resource, StresserExit
+from tests.fakes import GIB, FakeHost, policy
+from tests.simulation.rig import Rig
 
 
 def test_an_idle_host_is_held_at_the_target() -> None:
@@ -168,7 +111,7 @@ def test_samples_are_recorded_each_interval_with_own_and_organic_apart() -> None
 def test_the_interval_does_not_drift() -> None:
     """An hour of 60 s samples ends within a second of an hour."""
     rig = Rig(FakeHost(step_s=0.1))
-    rig.run_for(3601)
+    assert rig.live(3601) == 0
     assert len(rig.history.records) == 60
     first, last = rig.history.records[0].sample.utc_s, rig.history.records[-1].sample.utc_s
     assert last - first == pytest.approx(59 * 60, abs=1.0)

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from optimizer.control.estimate import (
-    CpuClock,
     cpu_utilisation,
     disk_utilisation,
     estimate,
@@ -53,12 +52,9 @@ def reading(
     )
 
 
-@pytest.mark.parametrize("clock", list(CpuClock))
-def test_cpu_is_busy_time_over_elapsed_time_with_own_told_apart(clock: CpuClock) -> None:
+def test_cpu_is_busy_time_over_elapsed_time_with_own_told_apart() -> None:
     """10 s on 2 CPUs = 20 CPU-seconds; 8 idle, 5 own: 60 % busy, 25 % own, 35 % organic."""
-    usage = cpu_utilisation(
-        reading(0, idle_s=0), reading(10, idle_s=8, own_s=5), clock, count_steal=False
-    )
+    usage = cpu_utilisation(reading(0, idle_s=0), reading(10, idle_s=8, own_s=5), count_steal=False)
     assert usage is not None
     assert usage.total_ratio == pytest.approx(0.60)
     assert usage.own_ratio == pytest.approx(0.25)
@@ -71,22 +67,20 @@ def test_steal_is_busy_only_when_asked_for(count_steal: bool, expected: float) -
     usage = cpu_utilisation(
         reading(0, idle_s=0),
         reading(10, idle_s=8, steal_s=2),
-        CpuClock.STAT,
         count_steal=count_steal,
     )
     assert usage is not None
     assert usage.total_ratio == pytest.approx(expected)
 
 
-def test_the_two_clocks_differ_when_ticks_are_missing() -> None:
-    """19 s of ticks in 20 s of CPU time, 10 idle: 9/19 by the ticks, 10/20 by the wall."""
-    before, after = reading(0, idle_s=0), reading(10, idle_s=10, total_s=19)
-    stat = cpu_utilisation(before, after, CpuClock.STAT, count_steal=False)
-    wall = cpu_utilisation(before, after, CpuClock.WALL, count_steal=False)
-    assert stat is not None
-    assert wall is not None
-    assert stat.total_ratio == pytest.approx(9 / 19)
-    assert wall.total_ratio == pytest.approx(10 / 20)
+def test_what_is_recorded_is_the_share_of_the_counted_time() -> None:
+    """19 s were counted in 20 s of CPU time, 10 of them idle: 9/19, as agents compute it."""
+    usage = cpu_utilisation(
+        reading(0, idle_s=0), reading(10, idle_s=10, total_s=19), count_steal=False
+    )
+    assert usage is not None
+    assert usage.total_ratio == pytest.approx(9 / 19)
+    assert usage.room_ratio == pytest.approx(10 / 19)
 
 
 @pytest.mark.parametrize(
@@ -103,14 +97,12 @@ def test_the_two_clocks_differ_when_ticks_are_missing() -> None:
 )
 def test_impossible_counters_give_no_value(before: Reading, after: Reading) -> None:
     """A counter that cannot be right is a missing value, never a low one."""
-    assert cpu_utilisation(before, after, CpuClock.WALL, count_steal=False) is None
+    assert cpu_utilisation(before, after, count_steal=False) is None
 
 
 def test_a_tick_of_iowait_running_back_is_full_load_not_a_missing_value() -> None:
     """Proc(5) lets iowait decrease: -0.01 s of idle on a saturated host reads as 100 %."""
-    usage = cpu_utilisation(
-        reading(0, idle_s=5), reading(10, idle_s=4.99), CpuClock.WALL, count_steal=False
-    )
+    usage = cpu_utilisation(reading(0, idle_s=5), reading(10, idle_s=4.99), count_steal=False)
     assert usage is not None
     assert usage.total_ratio == 1.0
 
@@ -145,7 +137,7 @@ def test_disk_is_summed_and_its_room_is_that_of_the_first() -> None:
 
 def test_failed_sensors_are_none_and_do_not_touch_the_others() -> None:
     """Without memory and disk readings the CPU is still estimated."""
-    sample = estimate(reading(0, idle_s=0), reading(10, idle_s=8), policy(), CpuClock.STAT)
+    sample = estimate(reading(0, idle_s=0), reading(10, idle_s=8), policy())
     assert sample.usage.memory is None
     assert sample.usage.disk is None
     assert sample.usage.cpu is not None
@@ -156,4 +148,4 @@ def test_a_failed_cpu_sensor_is_none() -> None:
     """No CPU counters, no CPU value."""
     after = reading(10, idle_s=8)
     blind = replace(after, host=replace(after.host, cpu=None))
-    assert cpu_utilisation(reading(0, idle_s=0), blind, CpuClock.WALL, count_steal=False) is None
+    assert cpu_utilisation(reading(0, idle_s=0), blind, count_steal=False) is None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from optimizer.loop import Daemon, Ports, Settled
-from optimizer.model import CycleReport, HostClass
+from optimizer.model import CycleReport, HostClass, Reason
 from optimizer.publish import Publisher
 from optimizer.report.status import Host, Surroundings, document
 from tests.fakes import FakeHistory, FakeHost, FakeLog, FakeNotifier, FakeSwitch, policy
@@ -73,8 +73,27 @@ def last(host: FakeHost, seconds: float = 30.0) -> CycleReport:
 
 
 def test_the_state_is_published_about_once_a_second() -> None:
-    """30 s: 30 reports, give or take the first."""
-    assert 29 <= len(reports(FakeHost(), 30.0).published) <= 32
+    """30 s with a tenant that changes each second: 30 reports, a few more as reasons change."""
+    restless = FakeHost(tenant_cpu=lambda t: 0.1 if int(t) % 2 else 0.3)
+    assert 29 <= len(reports(restless, 30.0).published) <= 36
+
+
+def test_while_nothing_moves_the_state_is_published_seldom() -> None:
+    """A calm minute: one report in five seconds, and one for each of the six samples."""
+    published = reports(FakeHost(), 90.0).published
+    late = [report for report in published if report.utc_s > published[0].utc_s + 30.0]
+    assert 60 / 5 - 1 <= len(late) <= 60 / 5 + 60 / 10 + 1
+
+
+def test_a_changed_reason_is_published_at_once() -> None:
+    """A tenant that takes all in a calm time is seen in the next second, not after five."""
+    published = reports(FakeHost(tenant_cpu=lambda t: float(t >= 1032.0)), 40.0).published
+    above = [
+        report.utc_s - published[0].utc_s
+        for report in published
+        if report.plan.cpu.reason is Reason.TENANT_ABOVE
+    ]
+    assert 32.0 < above[0] <= 33.0
 
 
 def test_own_and_organic_are_apart_and_add_up() -> None:

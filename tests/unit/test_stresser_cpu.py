@@ -2,35 +2,73 @@
 
 from __future__ import annotations
 
+import math
+import random
+from typing import Self
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stressers.board import Board
-from stressers.cpu import SLICE_S, burn, next_slice, stagger_s
+from stressers.cpu import SLICE_S, WAKE_RATIO, Rhythm, burn
 
-CHUNK_S = 0.0004
+CHUNK_S = 0.0001
+LATE_S = 0.0001
+"""A wake-up comes that much late, as on an idle virtual machine."""
+TICKS_S = (0.001, 0.004, 0.01)
+"""The scheduler's ticks of kernels with 1,000, 250 and 100 a second."""
+EDGE = 0.2
+"""Of a tick: nearer to whole ticks a burst is made whole."""
+USUALLY_LATE_S = 0.00015
+"""For a wake-up as late as this a burst is placed."""
+TINY_S = 1e-9
 
 
 class Machine:
-    """A post on a simulated CPU; `share` of the time a chunk takes is ours, the rest a tenant's."""
+    """A post on a simulated CPU, whose kernel looks at each tick who is running.
+
+    `share` of the time that a chunk takes is ours, the rest a tenant's.
+    `changes` are (time, duty, whether the worker is called).
+    """
 
     index = 0
 
-    def __init__(self, duty: float, until_s: float) -> None:
+    def __init__(
+        self,
+        duty: float,
+        until_s: float,
+        *,
+        rhythm: Rhythm | None = None,
+        late_s: float = 0.0,
+        tick_s: float = 0.0,
+        phase_s: float = 0.0,
+    ) -> None:
         self.board = Board(1, 1e9)
         self.board.publish(duty, 1e9)
         self.now_s = 0.0
         self.used_s = 0.0
         self.share = 1.0
         self.sleeps: list[float] = []
-        self.burst_begins_s: list[float] = []
-        self.changes: list[tuple[float, float]] = []
-        self._until_s = until_s
-        self._awake = False
+        self.bursts: list[tuple[float, float]] = []
+        self.changes: list[tuple[float, float, bool]] = []
+        self.ticks_seen = 0
+        self.until_s = until_s
+        self._rhythm = rhythm or Rhythm(0, 1)
+        self._late_s = late_s
+        self._tick_s = tick_s
+        self._phase_s = phase_s
+        self._began_s: float | None = None
 
     @property
     def on_duty(self) -> bool:
         """Whether the simulated time is not over."""
-        return self.now_s < self._until_s
+        return self.now_s < self.until_s
+
+    @property
+    def counted_s(self) -> float:
+        """What the kernel has counted for us."""
+        return self.ticks_seen * self._tick_s
 
     def monotonic(self) -> float:
         """The simulated clock."""
@@ -42,17 +80,25 @@ class Machine:
 
     def chunk(self) -> None:
         """Work for a moment."""
-        if not self._awake:
-            self.burst_begins_s.append(self.now_s)
-        self._awake = True
+        if self._began_s is None:
+            self._began_s = self.now_s
         self.used_s += CHUNK_S
-        self._pass(CHUNK_S / self.share)
+        self.now_s += CHUNK_S / self.share
+        if self.changes:
+            self._change()
 
     def wait(self, timeout_s: float) -> None:
-        """Sleep."""
-        self._awake = False
+        """Sleep until then, or until a call."""
+        self._rest()
         self.sleeps.append(timeout_s)
-        self._pass(timeout_s)
+        until_s = self.now_s + timeout_s
+        while self.changes and self.changes[0][0] <= until_s:
+            at_s, _, called = self.changes[0]
+            self.now_s = max(self.now_s, at_s)
+            self._change()
+            if called:
+                until_s = self.now_s
+        self.now_s = until_s + self._late_s
 
     def renew(self) -> None:
         """No alarm here."""
@@ -60,30 +106,259 @@ class Machine:
     def answered(self) -> None:
         """Nobody listens."""
 
-    def _pass(self, seconds: float) -> None:
-        self.now_s += seconds
-        while self.changes and self.changes[0][0] <= self.now_s:
-            self.board.publish(self.changes.pop(0)[1], 1e9)
-
-    def run(self, stagger: float = 0.0) -> Machine:
+    def run(self) -> Self:
         """Work until the time is over."""
         burn(
             self,  # type: ignore[arg-type]  # a Post by its doors, not by its class
-            stagger,
+            self._rhythm,
             monotonic=self.monotonic,
             cpu_time=self.cpu_time,
             chunk=self.chunk,
         )
+        self._rest()
         return self
 
+    def _change(self) -> None:
+        while self.changes and self.changes[0][0] <= self.now_s:
+            self.board.publish(self.changes.pop(0)[1], 1e9)
 
-@pytest.mark.parametrize("duty", [0.001, 0.01, 0.18, 0.5, 0.999, 1.0])
-def test_the_duty_is_used_to_a_chunk(duty: float) -> None:
-    """Over 100 slices the CPU time is the duty's, off by a chunk at most: errors do not add up."""
-    machine = Machine(duty, until_s=101 * SLICE_S - 0.001)
+    def _rest(self) -> None:
+        if self._began_s is None:
+            return
+        self.bursts.append((self._began_s, self.now_s))
+        if self._tick_s > 0:
+            self.ticks_seen += self._ticks_until(self.now_s) - self._ticks_until(self._began_s)
+        self._began_s = None
+
+    def _ticks_until(self, now_s: float) -> int:
+        return math.floor((now_s - self._phase_s) / self._tick_s)
+
+
+# --- the rhythm ------------------------------------------------------------
+
+ticks_s = st.sampled_from([0.0, 1 / 1000, 1 / 300, 1 / 250, 1 / 100])
+
+
+@pytest.mark.parametrize("tick_s", [1 / 1000, 1 / 300, 1 / 250, 1 / 100])
+def test_a_slice_is_whole_ticks(tick_s: float) -> None:
+    """As near to 100 ms as whole ticks come."""
+    slice_s = Rhythm(0, 1, tick_s).slice_s
+    assert slice_s / tick_s == pytest.approx(round(slice_s / tick_s))
+    assert abs(slice_s - SLICE_S) <= tick_s / 2
+
+
+def test_a_tick_longer_than_the_slice_is_one_slice() -> None:
+    """A slice has one tick at least."""
+    assert Rhythm(0, 1, 0.3).slice_s == 0.3
+
+
+def test_without_a_tick_all_is_exact() -> None:
+    """Where nothing is known of ticks: 100 ms, from the start of the slice, what is owed."""
+    rhythm = Rhythm(0, 4)
+    assert rhythm.slice_s == SLICE_S
+    assert rhythm.place(0.0393) == (0.0, 0.0393)
+    assert rhythm.place(2 * SLICE_S) == (0.0, SLICE_S)
+
+
+@pytest.mark.parametrize("owed_s", [0.0, -0.01, -1.0])
+@pytest.mark.parametrize("tick_s", [0.0, 0.004])
+def test_what_is_not_owed_is_not_worked(owed_s: float, tick_s: float) -> None:
+    """After too much was used there is no burst, and none of negative length."""
+    assert Rhythm(0, 1, tick_s).place(owed_s) == (0.0, 0.0)
+
+
+@given(
+    now_s=st.floats(0.0, 1e7),
+    index=st.integers(0, 255),
+    more=st.integers(1, 256),
+    tick_s=ticks_s,
+    phase=st.floats(0.0, 1.0),
+)
+def test_slices_begin_on_a_grid_that_all_workers_share(
+    now_s: float, index: int, more: int, tick_s: float, phase: float
+) -> None:
+    """The next slice lies ahead by a slice at most, on the worker's place in the grid.
+
+    Its place is that of worker 0 and i/N of a slice, at a tick where there are
+    ticks. A microsecond is left for the rounding of large clocks.
+    """
+    workers, phase_s = index + more, phase * tick_s
+    rhythm = Rhythm(index, workers, tick_s, phase_s)
+    slice_s = rhythm.slice_s
+    begins_s = rhythm.next_slice(now_s)
+    assert now_s < begins_s + 1e-6
+    assert begins_s <= now_s + slice_s + 1e-6
+    late_s = (begins_s - phase_s) % slice_s
+    stagger_s = slice_s * index / workers
+    off_s = (stagger_s - late_s + 1e-6) % slice_s
+    assert off_s <= (tick_s or 0.0) + 2e-6
+    if tick_s > 0:
+        at_tick = late_s / tick_s
+        assert at_tick == pytest.approx(round(at_tick), abs=1e-3)
+    assert rhythm.next_slice(begins_s + slice_s / 2) == pytest.approx(begins_s + slice_s, abs=1e-6)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4, 25, 64, 256])
+def test_workers_are_spread_evenly_over_the_slice(workers: int) -> None:
+    """Of 25 ticks in a slice each is the beginning of as many workers, or of one more."""
+    begins = [
+        round(Rhythm(index, workers, 0.004).next_slice(-TINY_S) / 0.004) % 25
+        for index in range(workers)
+    ]
+    counts = [begins.count(place) for place in range(25)]
+    assert max(counts) - min(counts) <= 1
+
+
+def seen_by(rhythm: Rhythm, after_s: float, burst_s: float) -> int:
+    """How many ticks see a burst that begins so late in a slice; the slices begin at a tick."""
+    return rhythm.tick_at(after_s + burst_s) - rhythm.tick_at(after_s)
+
+
+@given(
+    owed_s=st.floats(0.0, 0.12),
+    index=st.integers(0, 7),
+    tick_s=st.sampled_from(TICKS_S),
+)
+def test_a_burst_fits_its_slice_and_is_what_is_owed(
+    owed_s: float, index: int, tick_s: float
+) -> None:
+    """To a fifth of a tick, for near to whole ticks it is made whole; in the last tick to half."""
+    rhythm = Rhythm(index, 8, tick_s)
+    after_s, burst_s = rhythm.place(owed_s)
+    assert after_s >= 0
+    assert after_s + burst_s <= rhythm.slice_s + TINY_S
+    nearly_full = owed_s > rhythm.slice_s - tick_s
+    off = (0.5 if nearly_full else EDGE) * tick_s
+    assert abs(burst_s - min(owed_s, rhythm.slice_s)) <= off + TINY_S
+
+
+@given(
+    duty=st.floats(0.0, 0.9),
+    index=st.integers(0, 7),
+    tick_s=st.sampled_from((0.004, 0.01)),
+    late=st.floats(0.0, 2.0),
+)
+def test_a_burst_is_seen_as_planned_however_late_the_wake_up_is(
+    duty: float, index: int, tick_s: float, late: float
+) -> None:
+    """Between no lateness and twice the usual one, the same number of ticks sees a burst.
+
+    A tick of 1 ms is too short for that: there what was seen tells in the next
+    slice.
+    """
+    rhythm = Rhythm(index, 8, tick_s)
+    after_s, burst_s = rhythm.place(duty * rhythm.slice_s)
+    late_s = late * USUALLY_LATE_S
+    planned = seen_by(rhythm, after_s + USUALLY_LATE_S, burst_s)
+    assert seen_by(rhythm, after_s + late_s, burst_s) == planned
+
+
+def drive(workers: int, duty: float, slices: int, tick_s: float) -> tuple[float, float]:
+    """Seconds that all workers together were seen and have used; each wakes as late as usual."""
+    rhythms = [Rhythm(index, workers, tick_s) for index in range(workers)]
+    owed_s = duty * rhythms[0].slice_s
+    all_seen, all_used_s, carried_s = 0, 0.0, [0.0] * workers
+    for _ in range(slices):
+        for index, rhythm in enumerate(rhythms):
+            after_s, burst_s = rhythm.place(owed_s + carried_s[index])
+            seen = seen_by(rhythm, after_s + USUALLY_LATE_S, burst_s)
+            rhythm.worked(burst_s, seen)
+            carried_s[index] += owed_s - burst_s
+            all_seen += seen
+            all_used_s += burst_s
+    return all_seen * tick_s, all_used_s
+
+
+@given(
+    duty=st.floats(0.0, 0.95),
+    workers=st.integers(1, 256),
+    slices=st.integers(1, 12),
+    tick_s=st.sampled_from(TICKS_S),
+)
+def test_what_is_counted_of_all_workers_is_what_they_used_to_a_tick(
+    duty: float, workers: int, slices: int, tick_s: float
+) -> None:
+    """In whatever slice one stops counting: N workers together are off by one tick, not by N.
+
+    What they use is what they owe, up to what was rounded off and is carried on.
+    """
+    seen_s, used_s = drive(workers, duty, slices, tick_s)
+    assert abs(seen_s - used_s) <= tick_s + TINY_S
+    owed_s = workers * slices * duty * Rhythm(0, 1, tick_s).slice_s
+    off = 0.5 if duty * Rhythm(0, 1, tick_s).slice_s > 0.1 - 2 * tick_s else EDGE
+    assert abs(used_s - owed_s) <= workers * off * tick_s + TINY_S
+
+
+def test_one_slice_of_many_workers_is_seen_to_a_tick() -> None:
+    """256 workers that each owe 9.6 ticks: 2457.6 are owed, and seen; not 2304 or 2560."""
+    seen_s, _ = drive(256, 9.6 / 25, 1, 0.004)
+    assert seen_s / 0.004 == pytest.approx(9.6 * 256, abs=1.0)
+
+
+# --- the burst -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tick_s", [0.0, *TICKS_S])
+@pytest.mark.parametrize("duty", [0.001, 0.01, 0.18, 0.393, 0.5, 0.9, 0.999, 1.0])
+def test_the_duty_is_used_to_a_chunk(duty: float, tick_s: float) -> None:
+    """Over 10 s the CPU time is the duty's: what is rounded off in a slice comes in the next.
+
+    A duty so small that it is no reason to begin at once begins a slice later.
+    Off by what is not worked off yet at the end: a part of a tick, one late
+    wake-up and one chunk; and by the slice under way when the time is over.
+    """
+    rhythm = Rhythm(0, 1, tick_s)
+    machine = Machine(duty, until_s=100 * rhythm.slice_s - TINY_S, rhythm=rhythm, late_s=LATE_S)
     machine.run()
-    # The first slice begins at the first boundary after 0: 100 of the 101 are worked.
-    assert machine.used_s == pytest.approx(duty * 100 * SLICE_S, abs=2 * CHUNK_S)
+    waited_s = rhythm.slice_s if duty <= WAKE_RATIO else 0.0
+    worked_s = duty * (machine.now_s - waited_s)
+    end_s = EDGE * tick_s + LATE_S + CHUNK_S
+    assert machine.used_s == pytest.approx(worked_s, abs=end_s + duty * 2 * tick_s)
+
+
+DUTIES = (0.01, 0.1, 0.393, 0.5, 0.777, 0.9, 0.983, 1.0)
+
+
+@pytest.mark.parametrize("tick_s", TICKS_S)
+@pytest.mark.parametrize("phase", [0.0, 0.3, 0.9])
+@pytest.mark.parametrize("duty", DUTIES)
+def test_what_is_counted_is_what_is_used(duty: float, phase: float, tick_s: float) -> None:
+    """Counted by ticks and by the CPU clock, 10 s agree to 0.3 point, late wake-ups and all."""
+    phase_s = phase * tick_s
+    machine = Machine(
+        duty,
+        until_s=10.0,
+        rhythm=Rhythm(0, 1, tick_s, phase_s),
+        late_s=LATE_S,
+        tick_s=tick_s,
+        phase_s=phase_s,
+    ).run()
+    assert machine.counted_s / machine.now_s == pytest.approx(
+        machine.used_s / machine.now_s, abs=0.003
+    )
+
+
+@pytest.mark.parametrize("tick_s", TICKS_S)
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_counted_is_what_is_used_while_the_duty_moves(seed: int, tick_s: float) -> None:
+    """Beside a restless tenant the duty moves by some points each 0.1 s: they agree as well."""
+    chance = random.Random(seed)
+    phase_s = chance.random() * tick_s
+    machine = Machine(
+        0.4,
+        until_s=10.0,
+        rhythm=Rhythm(0, 1, tick_s, phase_s),
+        late_s=LATE_S,
+        tick_s=tick_s,
+        phase_s=phase_s,
+    )
+    machine.changes = [
+        (0.05 + 0.1 * number, chance.uniform(0.3, 0.5), True) for number in range(100)
+    ]
+    machine.run()
+    assert machine.counted_s / machine.now_s == pytest.approx(
+        machine.used_s / machine.now_s, abs=0.003
+    )
 
 
 def test_no_duty_means_no_work_and_long_sleep() -> None:
@@ -98,58 +373,132 @@ def test_an_expired_lease_is_no_duty() -> None:
     machine = Machine(1.0, until_s=10.0)
     machine.board.publish(1.0, 3.05)
     machine.run()
-    # From the first boundary at 0.1 s to the end of the lease.
-    assert machine.used_s == pytest.approx(3.05 - 0.1, abs=2 * CHUNK_S)
+    assert machine.used_s == pytest.approx(3.05, abs=2 * CHUNK_S)
 
 
-def test_a_lower_duty_counts_inside_the_slice() -> None:
-    """When the duty falls to 0 in the middle of a slice, work stops within a chunk."""
-    machine = Machine(1.0, until_s=2.0)
-    machine.changes = [(0.55, 0.0)]
+def test_the_first_slice_is_not_waited_for() -> None:
+    """A duty that begins between two slices is worked from then on, by the time that is left."""
+    machine = Machine(0.0, until_s=0.5)
+    machine.changes = [(0.225, 0.4, True)]
     machine.run()
-    assert machine.used_s == pytest.approx(0.55 - 0.1, abs=2 * CHUNK_S)
+    assert machine.bursts[0][0] == pytest.approx(0.225)
+    # 0.4 of what is left until 0.3, then two slices.
+    assert machine.used_s == pytest.approx(0.4 * (0.3 - 0.225) + 0.4 * 0.2, abs=2 * CHUNK_S)
 
 
-def test_at_most_one_slice_is_caught_up() -> None:
-    """After a tenant took the CPU for long, one slice of shortfall is made good, not all."""
-    machine = Machine(0.5, until_s=10.0)
-    machine.share = 0.1
-    machine.changes = [(5.0, 0.5)]
-    starved = machine.run().used_s
-    # A tenth of the CPU is all it can get, at duty 0.5 in each slice.
-    assert starved <= 0.1 * 10.0 + CHUNK_S
-    machine = Machine(0.5, until_s=5.0)
-    machine.share = 0.1
+@pytest.mark.parametrize("tick_s", [0.0, 0.004])
+def test_a_raise_inside_a_slice_is_obeyed_at_once_when_called(tick_s: float) -> None:
+    """From 20 to 60 % at 0.25 s: 40 points of the 50 ms left of the slice are worked at once."""
+    machine = Machine(0.2, until_s=0.4 - TINY_S, rhythm=Rhythm(0, 1, tick_s))
+    machine.changes = [(0.25, 0.6, True)]
     machine.run()
-    freed_from_s, used_s = machine.now_s, machine.used_s
-    machine.share, machine._until_s = 1.0, freed_from_s + 5.0
+    assert any(begin == pytest.approx(0.25) for begin, _ in machine.bursts)
+    expected_s = 0.2 * 0.3 + 0.4 * 0.05 + 0.6 * 0.1
+    assert machine.used_s == pytest.approx(expected_s, abs=2 * CHUNK_S + EDGE * tick_s)
+
+
+def test_a_raise_in_a_burst_is_obeyed_when_it_ends() -> None:
+    """From 50 to 90 % at 0.22 s: the burst of 50 ms goes on until nothing is owed any more."""
+    machine = Machine(0.5, until_s=0.3 - TINY_S)
+    machine.changes = [(0.22, 0.9, True)]
     machine.run()
-    assert machine.used_s - used_s <= 0.5 * 5.0 + SLICE_S + 2 * CHUNK_S
+    # 40 points of what is left when the burst of 50 ms has ended.
+    expected_s = 0.5 * 0.3 + 0.4 * 0.05
+    assert machine.used_s == pytest.approx(expected_s, abs=3 * CHUNK_S)
+
+
+def test_a_small_raise_waits_for_the_next_slice() -> None:
+    """A point more is not worth a second burst in the slice."""
+    machine = Machine(0.2, until_s=1.0 - TINY_S)
+    machine.changes = [(0.25, 0.21, True)]
+    machine.run()
+    assert machine.used_s == pytest.approx(0.2 * 0.3 + 0.21 * 0.7, abs=2 * CHUNK_S)
+    assert len(machine.bursts) == 10
+
+
+@pytest.mark.parametrize("tick_s", [0.0, 0.004])
+def test_the_end_of_the_duty_ends_the_burst(tick_s: float) -> None:
+    """When the duty falls to 0 in the middle of a burst, work stops within a chunk."""
+    machine = Machine(1.0, until_s=2.0, rhythm=Rhythm(0, 1, tick_s))
+    machine.changes = [(0.55, 0.0, False)]
+    machine.run()
+    assert machine.bursts[-1][1] <= 0.55 + 2 * CHUNK_S
+    assert machine.used_s == pytest.approx(0.55, abs=2 * CHUNK_S)
+
+
+@pytest.mark.parametrize("tick_s", [0.0, 0.004])
+def test_a_lower_duty_counts_inside_the_burst(tick_s: float) -> None:
+    """From 80 to 30 % at 10 and at 50 ms of a burst: it ends at 30 ms, or within a chunk."""
+    for at_s, ends_s in ((0.51, 0.53), (0.55, 0.55)):
+        machine = Machine(0.8, until_s=0.6 - TINY_S, rhythm=Rhythm(0, 1, tick_s))
+        machine.changes = [(at_s, 0.3, False)]
+        machine.run()
+        # The burst begins up to a tick after the start of its slice.
+        assert ends_s - CHUNK_S <= machine.bursts[-1][1] <= ends_s + tick_s + 2 * CHUNK_S
 
 
 def test_a_shortfall_is_forgotten_when_the_duty_falls() -> None:
     """A lease is a ceiling: what was owed at a higher duty is not worked off at a lower one."""
     machine = Machine(0.5, until_s=20.0)
     machine.share = 0.1
-    machine.changes = [(10.02, 0.01)]
+    machine.changes = [(10.02, 0.01, False)]
     machine.run()
     # 10 s at a tenth of the CPU, then 10 s at duty 0.01; with the debt it would be 0.1 s more.
     assert machine.used_s <= 0.1 * 10.02 + 0.01 * 10.0 + 3 * CHUNK_S
 
 
-def test_slices_begin_on_a_grid_moved_by_the_stagger() -> None:
-    """Worker i of N begins i/N of a slice later, and all begin in step for good."""
-    quarters = [0.0, SLICE_S / 4, SLICE_S / 2, 3 * SLICE_S / 4]
-    assert [stagger_s(i, 4) for i in range(4)] == pytest.approx(quarters)
-    machine = Machine(0.3, until_s=5.0).run(stagger=0.025)
-    offsets = [begin % SLICE_S for begin in machine.burst_begins_s]
+def test_at_most_one_slice_is_caught_up() -> None:
+    """After a tenant took the CPU for long, one slice of shortfall is made good, not all."""
+    machine = Machine(0.5, until_s=5.0)
+    machine.share = 0.1
+    machine.run()
+    # A tenth of the CPU is all it can get.
+    assert machine.used_s <= 0.1 * 5.0 + CHUNK_S
+    freed = Machine(0.5, until_s=9.99)
+    freed.share = 0.1
+    freed.changes = [(5.0, 0.5, False)]
+    free_from = freed.chunk
+
+    def chunk() -> None:
+        freed.share = 0.1 if freed.now_s < 5.0 else 1.0
+        free_from()
+
+    freed.chunk = chunk  # type: ignore[method-assign]  # a CPU that becomes free
+    freed.run()
+    assert freed.used_s <= 0.1 * 5.0 + 0.5 * 5.0 + SLICE_S + 3 * CHUNK_S
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_bursts_begin_in_step_for_good(index: int) -> None:
+    """Worker i of 4 begins i/4 of a slice later, in each slice alike."""
+    machine = Machine(0.3, until_s=5.0, rhythm=Rhythm(index, 4)).run()
+    # The first burst is what is left of the slice in which it starts.
+    offsets = [(begin - index * SLICE_S / 4 + 1e-6) % SLICE_S for begin, _ in machine.bursts[1:]]
     assert len(offsets) > 40
-    assert offsets == pytest.approx([0.025] * len(offsets), abs=1e-6)
+    assert offsets == pytest.approx([1e-6] * len(offsets), abs=2e-6)
 
 
-def test_a_late_worker_keeps_its_place_on_the_grid() -> None:
-    """However late it is, the next slice begins on the worker's own grid and in the future."""
-    for now_s in (0.0, 1.234, 1e6 + 0.0251, 86400 * 365.0):
-        begins_s = next_slice(now_s, 0.025)
-        assert now_s < begins_s <= now_s + SLICE_S + 1e-6
-        assert (begins_s - 0.025) / SLICE_S == pytest.approx(round((begins_s - 0.025) / SLICE_S))
+def test_a_late_worker_comes_back_to_its_place() -> None:
+    """A second without the CPU: the next burst is on the old grid, and no slice is repeated."""
+    machine = Machine(0.3, until_s=3.0, rhythm=Rhythm(1, 4, 0.004))
+    first, longest_s = True, 0.0
+    wait = machine.wait
+
+    def lose_a_second(timeout_s: float) -> None:
+        nonlocal first
+        wait(timeout_s)
+        if machine.now_s > 1.0 and first:
+            first = False
+            machine.now_s += 1.0
+
+    machine.wait = lose_a_second  # type: ignore[method-assign]  # a CPU that is taken away
+    machine.run()
+    late = [burst for burst in machine.bursts if burst[0] > 2.3]
+    slice_s = Rhythm(1, 4, 0.004).slice_s
+    for begin, end in late:
+        into_s = (begin - 0.024) % slice_s
+        assert into_s <= 0.004
+        longest_s = max(longest_s, end - begin)
+    assert len(late) >= 6
+    # One slice may be caught up, no more.
+    assert machine.used_s <= 0.3 * 2.0 + slice_s + 3 * CHUNK_S

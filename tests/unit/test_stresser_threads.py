@@ -15,7 +15,7 @@ import pytest
 
 from stressers.blocks import UNIT
 from stressers.board import Board
-from stressers.cpu import burn
+from stressers.cpu import Rhythm, burn
 from stressers.lease import encode
 from stressers.memory import Memory, hold
 from stressers.threaded import EXPIRED_CODE, ThreadCrew, ThreadDoor
@@ -53,7 +53,7 @@ def test_threads_leave_when_their_crew_ends() -> None:
     """A busy worker and one that waits both end."""
     board = Board(2, time.monotonic() + 60.0)
     board.publish(1.0, time.monotonic() + 60.0)
-    crew = ThreadCrew(board, lambda post: burn(post, 0.0), (), threading.Event())
+    crew = ThreadCrew(board, lambda post: burn(post, Rhythm(0, 1)), (), threading.Event())
     before = threading.active_count()
     crew.start(2)
     board.publish(0.0, time.monotonic() + 60.0)

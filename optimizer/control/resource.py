@@ -1,0 +1,237 @@
+"""One resource, one cycle: from its utilisation to its decision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from optimizer.control.governor import Governed, GovernorState, govern_level, govern_rate
+from optimizer.control.guard import Limited, floor_touched, limit
+from optimizer.control.lifecycle import Life, ended, obstacle, resumed
+from optimizer.control.planner import setpoint
+from optimizer.control.throttle import Throttle, press
+from optimizer.control.track import Track
+from optimizer.model import (
+    Decision,
+    Orders,
+    Policy,
+    Reason,
+    Resource,
+    StresserExit,
+    Utilisation,
+)
+
+MISSING_S = 3.0
+"""How long a demand is kept, not raised, on a failing sensor before all is released."""
+RISING_BAND_RATIO = 0.005
+"""Within this of what is wanted, a resource counts as held and not as rising."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceState:
+    """What control remembers of one resource; times are monotonic seconds.
+
+    `lease` is the last one given, kept for a moment when a sensor fails.
+    """
+
+    governor: GovernorState = GovernorState()
+    life: Life = Life()
+    lease: float = 0.0
+    hold_off_until_s: float = 0.0
+    last_known_s: float | None = None
+    throttle: Throttle = Throttle()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """What is known of one resource in this cycle.
+
+    `usage` is None where it is not known; `measuring` tells that this is the
+    first reading after the start or a gap. `track` is the CPU's alone.
+    """
+
+    now_s: float
+    measuring: bool
+    usage: Utilisation | None
+    track: Track | None = None
+
+
+def decide_one(
+    resource: Resource, before: ResourceState, seen: Seen, orders: Orders
+) -> tuple[ResourceState, Decision]:
+    """The decision for one resource and what is remembered for the next cycle."""
+    policy, now_s, usage = orders.policy, seen.now_s, seen.usage
+    goal = setpoint(resource, policy, orders.inhibit)
+    off = _off(resource, before, now_s, orders)
+    if off is not None:
+        return _resting(before, usage, now_s), _decision(resource, policy, goal, off, stop=True)
+    if usage is None:
+        reason = Reason.MEASURING if seen.measuring else Reason.NO_READING
+        return _blind(resource, before, now_s, goal, reason, policy)
+    governed = _govern(resource, before, goal, usage, seen, policy)
+    previous = before.governor.demand_ratio
+    hold_off_until_s = before.hold_off_until_s
+    has_floor = resource is not Resource.CPU
+    if has_floor and floor_touched(usage, previous_ratio=previous):
+        hold_off_until_s = now_s + policy.hold_off_s
+    throttle = before.throttle
+    if seen.track is not None:
+        throttle = press(throttle, seen.track, policy.hold_off_s)
+    limited = limit(
+        governed.demand_ratio,
+        usage=usage,
+        ceiling_ratio=policy.ceiling.of(resource),
+        previous_ratio=previous,
+        holding_off=now_s < hold_off_until_s,
+        has_floor=has_floor,
+        caps=_caps(seen, throttle),
+    )
+    free = limited.reason is None
+    kept = GovernorState(
+        demand_ratio=limited.demand_ratio,
+        # No windup while a limit holds the demand down.
+        debt_s=governed.debt_s if free else min(0.0, governed.debt_s),
+        payback_s=governed.payback_s,
+    )
+    demand = limited.demand_ratio
+    decision = _decision(
+        resource,
+        policy,
+        goal,
+        limited.reason or _reason(governed),
+        wanted=governed.wanted_ratio,
+        demand=demand,
+        lease=demand if resource is Resource.CPU else float(int(demand * usage.capacity)),
+    )
+    after = ResourceState(
+        governor=kept,
+        life=before.life,
+        lease=decision.lease,
+        hold_off_until_s=hold_off_until_s,
+        last_known_s=now_s,
+        throttle=throttle,
+    )
+    return after, decision
+
+
+def _caps(seen: Seen, throttle: Throttle) -> tuple[Limited, ...]:
+    if seen.track is None:
+        return ()
+    return (
+        Limited(demand_ratio=seen.track.reach_ratio, reason=Reason.CPU_LIMITED),
+        Limited(demand_ratio=throttle.most_ratio, reason=Reason.THROTTLED),
+    )
+
+
+def _govern(
+    resource: Resource,
+    before: ResourceState,
+    goal: float,
+    usage: Utilisation,
+    seen: Seen,
+    policy: Policy,
+) -> Governed:
+    if seen.track is not None:
+        return govern_rate(
+            before.governor,
+            goal,
+            organic_ratio=usage.organic_ratio,
+            step_ratio=seen.track.step_ratio,
+            step_s=seen.track.step_s,
+            calm_s=seen.track.span_s,
+            changed=seen.track.changed,
+            rise_per_s=policy.cpu_rise_per_s,
+        )
+    is_memory = resource is Resource.MEMORY
+    rise = policy.memory_rise_bytes_per_s if is_memory else policy.disk_rise_bytes_per_s
+    known_s = seen.now_s if before.last_known_s is None else before.last_known_s
+    return govern_level(
+        before.governor,
+        goal,
+        usage=usage,
+        step_s=seen.now_s - known_s,
+        rise_per_s=rise / usage.capacity,
+    )
+
+
+def lived(
+    state: ResourceState,
+    resource: Resource,
+    exits: tuple[StresserExit, ...],
+    now_s: float,
+    orders: Orders,
+) -> ResourceState:
+    """The state after this cycle's unwanted ends and an operator's resume."""
+    life = resumed(state.life) if orders.resumed else state.life
+    for event in exits:
+        if event.resource is resource:
+            life = ended(life, event, now_s, orders.policy.hold_off_s)
+    return state if life is state.life else replace(state, life=life)
+
+
+def _off(resource: Resource, state: ResourceState, now_s: float, orders: Orders) -> Reason | None:
+    """Why there is nothing at all to do for a resource now."""
+    if orders.policy.target.of(resource) <= 0:
+        return Reason.NO_TARGET
+    if orders.inhibit is not None:
+        return Reason.INHIBITED
+    if resource is Resource.DISK and orders.disk_reason is not None:
+        return orders.disk_reason
+    return obstacle(state.life, now_s)
+
+
+def _resting(state: ResourceState, usage: Utilisation | None, now_s: float) -> ResourceState:
+    known_s = now_s if usage is not None else state.last_known_s
+    return replace(state, governor=GovernorState(), lease=0.0, last_known_s=known_s)
+
+
+def _blind(
+    resource: Resource,
+    state: ResourceState,
+    now_s: float,
+    goal: float,
+    reason: Reason,
+    policy: Policy,
+) -> tuple[ResourceState, Decision]:
+    """No utilisation: keep the lease for a moment, never raise it, then let go.
+
+    That holds after a gap too: on a host so swamped that every cycle comes
+    late there is never a value, and then there must be no load either.
+    """
+    known_s = state.last_known_s
+    fresh = known_s is not None and now_s - known_s <= MISSING_S
+    demand = state.governor.demand_ratio if fresh else 0.0
+    lease = state.lease if fresh else 0.0
+    after = replace(state, governor=GovernorState(demand_ratio=demand), lease=lease)
+    return after, _decision(
+        resource, policy, goal, reason, wanted=demand, demand=demand, lease=lease
+    )
+
+
+def _decision(
+    resource: Resource,
+    policy: Policy,
+    goal: float,
+    reason: Reason,
+    *,
+    wanted: float = 0.0,
+    demand: float = 0.0,
+    lease: float = 0.0,
+    stop: bool = False,
+) -> Decision:
+    return Decision(
+        resource=resource,
+        target_ratio=policy.target.of(resource),
+        setpoint_ratio=goal,
+        wanted_ratio=wanted,
+        demand_ratio=demand,
+        lease=lease,
+        reason=reason,
+        stop=stop,
+    )
+
+
+def _reason(governed: Governed) -> Reason:
+    if governed.wanted_ratio <= 0:
+        return Reason.TENANT_ABOVE
+    rising = governed.demand_ratio < governed.wanted_ratio - RISING_BAND_RATIO
+    return Reason.RISING if rising else Reason.HOLDING
