@@ -26,7 +26,11 @@ from optimizer.model import (
 from optimizer.ports import Actuators, Clock, History, Log, Notifier, Sensors, Switch
 
 CYCLE_S = 0.1
-"""The governor's period: ten times a second."""
+"""The governor's period when something has just moved or may at any moment: ten times a second."""
+EASY_CYCLE_S = 0.2
+"""The same while a settled tenant is made up to the target: small debts are left to pay back."""
+LIVELY_S = 1.0
+"""For so long after the tenant has moved the cycles come at their fastest."""
 RECENT_READINGS = 10
 """Readings, one for each publication, over which the utilisation is shown to people.
 
@@ -34,8 +38,8 @@ Ten seconds, and up to fifty while nothing moves.
 """
 CALM_CYCLE_S = 1.0
 """The period while nothing moves: all that moves the host much is seen by the stressers first."""
-FULL_EVERY = 5
-"""Cycles from one full cycle (memory, disk, orders, stressers that ended) to the next.
+FULL_S = 0.5
+"""From one full cycle (memory, disk, orders, stressers that ended) to the next, at most.
 
 Twice a second is well within the promised second, and the CPU alone, which
 moves faster, costs a third of a full cycle.
@@ -119,6 +123,7 @@ class Daemon:
         self._tight = False
         self._calm = False
         self._called = False
+        self._full_due_s = float("-inf")
         self._gap = False
         self._published_s = float("-inf")
         self._reasons: tuple[Reason, ...] = ()
@@ -156,19 +161,29 @@ class Daemon:
                 self._ports.log.exception("cycle.failed", in_a_row=failures)
                 if failures > FAILURES_ALLOWED:
                     return EXIT_FAILED
-            due_s = _next_due(due_s, clock.monotonic(), CALM_CYCLE_S if self._calm else CYCLE_S)
+            due_s = _next_due(due_s, clock.monotonic(), self._period_s())
             if not self._stopping:
                 clock.wait_until(due_s)
                 self._called = clock.monotonic() < due_s
         return EXIT_OK
 
+    def _period_s(self) -> float:
+        if self._calm:
+            return CALM_CYCLE_S
+        state = self._state
+        # Without load of ours nobody but this loop sees the tenant leave.
+        waiting = state.resources.cpu.governor.demand_ratio <= 0
+        lively = self._tight or waiting or state.track.span_s < LIVELY_S
+        return CYCLE_S if lively else EASY_CYCLE_S
+
     def cycle(self) -> bool:
-        """One governor cycle: the CPU always, all else in every fifth.
+        """One governor cycle: the CPU always, all else twice a second.
 
         Also when it is tight, when all was calm, and when a stresser has called.
         True when it was a full one.
         """
-        full = self._cycles % FULL_EVERY == 0 or self._tight or self._calm or self._called
+        full = self._tight or self._calm or self._called
+        full = full or self._ports.clock.monotonic() >= self._full_due_s
         self._cycles += 1
         if full or self._orders is None:
             self._full_cycle()
@@ -181,6 +196,7 @@ class Daemon:
         host = ports.sensors.read()
         seen = ports.actuators.observe()
         reading = Reading(host=host, own=seen.own)
+        self._full_due_s = host.monotonic_s + FULL_S - EASY_CYCLE_S / 2
         self._orders = orders = Orders(
             policy=settled.policy,
             inhibit=ports.switch.inhibit(host.utc_s),

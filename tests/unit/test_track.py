@@ -175,7 +175,7 @@ def test_what_rounding_can_do_does_not_cut(cpus: int) -> None:
 
 
 def test_stressers_and_controller_agree_on_what_a_change_is() -> None:
-    """The island has copies of the constants; what one calls calm the other must not call stirred."""
+    """The island has copies: what one calls calm the other may not call stirred."""
     names = ("_LAGS", "_QUANTUM_S", "_QUANTA", "_CHANGE_RATIO")
     assert [getattr(watcher, name) for name in names] == [
         getattr(controller, name) for name in names
