@@ -20,9 +20,11 @@ from optimizer.adapters.sensors import HostSensors
 from optimizer.adapters.status_file import StatusFile
 from optimizer.adapters.stresser_pool import StresserPool
 from optimizer.adapters.switch import FileSwitch
+from optimizer.control.brake import OwnHours, midnight
 from optimizer.control.disks import Scope, choose, eligible, keep
 from optimizer.control.host import class_target_ratio, host_class, nominal_memory_gb, targets
 from optimizer.directories import Directories
+from optimizer.errors import HistoryError
 from optimizer.loop import Daemon, Ports, Settled
 from optimizer.model import Floor, HostClass, PerResource, Policy, Reason
 from optimizer.ports import Log
@@ -90,6 +92,8 @@ def derive(settings: Settings, machine: Machine, previous: Scope | None = None) 
         disk_rise_bytes_per_s=settings.disk_rise_mb_per_second * _MB,
         memory_metric=settings.memory_metric,
         count_steal=settings.cpu_count_steal,
+        steal_max_ratio=settings.cpu_steal_max / 100,
+        own_hours_max=settings.cpu_own_hours_max,
         hold_off_s=settings.hold_off_seconds,
     )
     settled = Settled(
@@ -218,6 +222,7 @@ def _run_locked(
         settled=upkeep.settled,
         disk_reason=upkeep.disk_reason,
         tend=upkeep.tend,
+        own_hours=_own_hours(history, clock.utc(), machine.cpus, log),
     )
     _obey_signals(daemon, watch)
     announce(machine, upkeep.derived)
@@ -252,6 +257,16 @@ def _targets(settings: Settings, machine: Machine) -> PerResource[float]:
 
 def _ratio(percent: float | None) -> float | None:
     return None if percent is None else percent / 100
+
+
+def _own_hours(history: SqliteHistory, utc_s: float, cpus: int, log: Log) -> OwnHours:
+    """What was used on this UTC day before this start, as far as the history tells."""
+    used_s = 0.0
+    try:
+        used_s = history.own_cpu_ratio_s(midnight(utc_s), utc_s) * cpus
+    except HistoryError as exc:
+        log.warning("history.read_failed", cause=str(exc), lost="own core-hours of this day")
+    return OwnHours(day=int(utc_s // 86400), used_s=used_s)
 
 
 def _obey_signals(daemon: Daemon, watch: SettingsWatch) -> None:

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from optimizer.control.brake import OwnHours
 from optimizer.control.decide import ControlState, Verdict, decide, decide_cpu
 from optimizer.control.estimate import estimate
 from optimizer.errors import HistoryError
@@ -17,6 +18,7 @@ from optimizer.model import (
     Orders,
     OwnCounters,
     PeriodMeans,
+    Plan,
     Policy,
     Reading,
     Reason,
@@ -57,6 +59,7 @@ With 43,200 rows it takes 26 ms; only short intervals make histories much longer
 """
 CLOSE_S = 1.5
 """How long the end waits for the stressers to be gone; the promise is two seconds."""
+_LIMITS = frozenset((Reason.STEAL, Reason.OWN_HOURS, Reason.THROTTLED, Reason.CPU_LIMITED))
 EXIT_OK = 0
 EXIT_FAILED = 1
 
@@ -98,6 +101,7 @@ class Daemon:
     `settled` gives the configuration in force, `disk_reason` why there is no
     disk to hold; `tend` is called about once a second for everything that is
     neither control nor record (reload, the web page, mounts that came or went).
+    `own_hours` is our CPU time of this UTC day before this start.
     """
 
     def __init__(
@@ -107,13 +111,14 @@ class Daemon:
         settled: Callable[[], Settled],
         disk_reason: Callable[[], Reason | None],
         tend: Callable[[], None],
+        own_hours: OwnHours | None = None,
     ) -> None:
         self._ports = ports
         self._settled = settled
         self._disk_reason = disk_reason
         self._tend = tend
         self._stopping = False
-        self._state = ControlState()
+        self._state = ControlState(hours=own_hours or OwnHours())
         self._first: Reading | None = None
         self._record_due_s = 0.0
         self._recent: deque[Reading] = deque(maxlen=RECENT_READINGS)
@@ -156,7 +161,8 @@ class Daemon:
                 failures += 1
                 self._ports.actuators.release()
                 # The next cycle does everything: only such a one proves that all works again.
-                self._state, self._orders, self._calm = ControlState(), None, False
+                self._state = ControlState(hours=self._state.hours)
+                self._orders, self._calm = None, False
                 self._published_s = float("-inf")
                 self._ports.log.exception("cycle.failed", in_a_row=failures)
                 if failures > FAILURES_ALLOWED:
@@ -264,6 +270,7 @@ class Daemon:
         news = recorded or reasons != self._reasons
         if not news and now_s < self._published_s + pause_s - CYCLE_S / 2:
             return
+        self._log_limits(verdict.plan, self._reasons)
         self._reasons, self._published_s = reasons, now_s
         recent = None
         if self._recent:
@@ -281,6 +288,7 @@ class Daemon:
             orders=orders,
             stressers=self._ports.actuators.states(),
             means=shown.means,
+            own_day_s=self._state.hours.used_s,
             acknowledged=shown.acknowledged,
             sensor_failures=reading.host.failures,
         )
@@ -288,6 +296,19 @@ class Daemon:
             self._ports.notifier.recorded(report)
         self._ports.notifier.publish(report)
         self._tend()
+
+    def _log_limits(self, plan: Plan, before: tuple[Reason, ...]) -> None:
+        """Say when something begins or ceases to keep the load below its target."""
+        for decision, old in zip(plan, before, strict=False):
+            if decision.reason is old:
+                continue
+            name = decision.resource.value
+            if decision.reason in _LIMITS:
+                self._ports.log.warning(
+                    "demand.limited", resource=name, reason=decision.reason.value
+                )
+            elif old in _LIMITS:
+                self._ports.log.info("demand.freed", resource=name, reason=old.value)
 
     def _log_exits(self, seen: Observation) -> None:
         for event in seen.exits:

@@ -79,6 +79,10 @@ class Reason(enum.Enum):
     """Affinity, a cpuset or a quota leaves us too little CPU for what the setpoint asks."""
     THROTTLED = "throttled"
     """The container's CPU quota ran out while we used some of it, so we use less for a while."""
+    STEAL = "steal"
+    """The hypervisor took more CPU time than CPU_STEAL_MAX allows; less is added for a while."""
+    OWN_HOURS = "own_hours"
+    """Our own CPU time of this UTC day has reached CPU_OWN_HOURS_MAX."""
     HOLD_OFF = "hold_off"
     """No growth for a while after a floor was touched or a stresser was killed."""
     INHIBITED = "inhibited"
@@ -391,7 +395,8 @@ class Policy:
     The floors are what must stay free whatever the target. `rise_per_s` limits
     growth, in capacities per second; falling is never limited. `hold_off_s` is
     how long nothing grows after a floor was touched or the memory stresser was
-    killed.
+    killed. `steal_max_ratio` is the share of steal above which CPU demand falls,
+    `own_hours_max` our CPU time in core-hours on one UTC day, None: no limit.
     """
 
     target: PerResource[float]
@@ -404,6 +409,8 @@ class Policy:
     memory_metric: MemoryMetric
     count_steal: bool
     hold_off_s: float
+    steal_max_ratio: float = 1.0
+    own_hours_max: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -441,6 +448,7 @@ class CycleReport:
 
     `recent` is the utilisation over the last ten seconds or so, `sample` the
     last one over a whole CHECK_INTERVAL_SECONDS; None while there is none yet.
+    `own_day_s` is our own CPU time on this UTC day.
     """
 
     utc_s: float
@@ -451,5 +459,6 @@ class CycleReport:
     orders: Orders
     stressers: PerResource[StresserState]
     means: PeriodMeans | None
+    own_day_s: float = 0.0
     acknowledged: bool = True
     sensor_failures: tuple[tuple[str, str], ...] = ()

@@ -31,6 +31,10 @@ class Heard:
         """See Teller."""
         return self._hear("limited", (by, held_bytes))
 
+    def stirred(self) -> bool:
+        """See Teller."""
+        return self._hear("stirred", None)
+
     def error(self, message: str) -> bool:
         """See Teller."""
         return self._hear("error", message)

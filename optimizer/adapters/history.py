@@ -16,6 +16,7 @@ from pathlib import Path
 from optimizer.adapters.history_file import (
     DAY_S,
     FILE_ERRORS,
+    OWN_CPU,
     UPSERT,
     DamagedError,
     begun,
@@ -108,6 +109,16 @@ class SqliteHistory:
                 rows += 1
                 sums = [kept + new for kept, new in zip(sums, _weighted(record), strict=True)]
         return _period_means(rows, sums, days)
+
+    def own_cpu_ratio_s(self, from_utc_s: float, to_utc_s: float) -> float:
+        """Our share of the CPU times seconds, over the rows of that time. Raises HistoryError."""
+        if self._db is None:
+            raise HistoryError(f"the history {self._path} is not open: {self._fault or 'closed'}")
+        try:
+            found = self._db.execute(OWN_CPU, (from_utc_s, to_utc_s)).fetchone()
+        except FILE_ERRORS as exc:
+            raise HistoryError(f"cannot read the history {self._path}: {exc}") from exc
+        return float(found[0] or 0.0)
 
     def set_period(self, days: int) -> None:
         """Keep this many days from the next append on."""

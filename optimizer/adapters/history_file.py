@@ -57,6 +57,10 @@ UPSERT = f"""
 """Stores one row; of two rows of one second the one with the longer span stays."""
 
 
+OWN_CPU = "SELECT SUM(cpu_own * span_s) FROM sample WHERE utc_s > ? AND utc_s <= ?"
+"""Our share of the CPU times seconds; rows without a value do not count."""
+
+
 class DamagedError(HistoryError):
     """The file is not a history that can be used; the message says why."""
 

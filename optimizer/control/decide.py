@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from optimizer.control.brake import Brake, OwnHours, caps, charge, press
 from optimizer.control.estimate import disk_utilisation, memory_utilisation
+from optimizer.control.guard import Limited
 from optimizer.control.resource import ResourceState, Seen, decide_one, lived
 from optimizer.control.track import GAP_S, Track, advance
 from optimizer.model import (
@@ -41,6 +43,8 @@ class ControlState:
     last_s: float | None = None
     gap: bool = False
     track: Track = Track()
+    brake: Brake = Brake()
+    hours: OwnHours = OwnHours()
     resources: PerResource[ResourceState] = PerResource(
         cpu=ResourceState(), memory=ResourceState(), disk=ResourceState()
     )
@@ -77,7 +81,11 @@ def decide(state: ControlState, reading: Reading, seen: Observation, orders: Ord
         before = lived(state.resources.of(resource), resource, seen.exits, now_s, orders)
         return decide_one(resource, before, of, orders)
 
-    cpu_state, cpu_decision = one(Resource.CPU, _cpu_seen(track, now_s))
+    held = state.resources.cpu.governor.demand_ratio
+    brake = press(state.brake, reading, held, orders.policy)
+    hours = charge(state.hours, reading)
+    limits = caps(brake, hours, orders.policy)
+    cpu_state, cpu_decision = one(Resource.CPU, _cpu_seen(track, now_s, limits))
     memory_state, memory_decision = one(
         Resource.MEMORY, Seen(now_s=now_s, measuring=measuring, usage=memory)
     )
@@ -92,6 +100,8 @@ def decide(state: ControlState, reading: Reading, seen: Observation, orders: Ord
             last_s=now_s,
             gap=measuring,
             track=track,
+            brake=brake,
+            hours=hours,
             resources=PerResource(cpu=cpu_state, memory=memory_state, disk=disk_state),
         ),
         plan=PerResource(cpu=cpu_decision, memory=memory_decision, disk=disk_decision),
@@ -108,14 +118,24 @@ def decide_cpu(
     now_s = reading.host.monotonic_s
     track = advance(state.track, reading, count_steal=orders.policy.count_steal)
     resources = state.resources
-    cpu, decision = decide_one(Resource.CPU, resources.cpu, _cpu_seen(track, now_s), orders)
+    limits = caps(state.brake, state.hours, orders.policy)
+    seen = _cpu_seen(track, now_s, limits)
+    cpu, decision = decide_one(Resource.CPU, resources.cpu, seen, orders)
     resources = PerResource(cpu=cpu, memory=resources.memory, disk=resources.disk)
     gap = _begins(state, now_s)
-    return ControlState(last_s=now_s, gap=gap, track=track, resources=resources), decision
+    after = ControlState(
+        last_s=now_s,
+        gap=gap,
+        track=track,
+        brake=state.brake,
+        hours=state.hours,
+        resources=resources,
+    )
+    return after, decision
 
 
 def _calm(track: Track, state: ResourceState, decision: Decision) -> bool:
-    if decision.stop:
+    if decision.stop or decision.reason is Reason.OWN_HOURS:
         return True
     settled = track.span_s >= CALM_S and abs(state.governor.debt_s) < CALM_DEBT_S
     return settled and decision.reason is Reason.HOLDING
@@ -130,9 +150,10 @@ def _begins(state: ControlState, now_s: float) -> bool:
     return state.last_s is None or not 0 < now_s - state.last_s <= GAP_S
 
 
-def _cpu_seen(track: Track, now_s: float) -> Seen:
+def _cpu_seen(track: Track, now_s: float, limits: tuple[Limited, ...]) -> Seen:
     measuring = len(track.points) == 1
-    return Seen(now_s=now_s, measuring=measuring, usage=track.utilisation(), track=track)
+    usage = track.utilisation()
+    return Seen(now_s=now_s, measuring=measuring, usage=usage, track=track, caps=limits)
 
 
 def _memory(reading: Reading, policy: Policy) -> Utilisation | None:

@@ -46,13 +46,15 @@ class Seen:
     """What is known of one resource in this cycle.
 
     `usage` is None where it is not known; `measuring` tells that this is the
-    first reading after the start or a gap. `track` is the CPU's alone.
+    first reading after the start or a gap. `track` and `caps`, what else it may
+    not pass, are the CPU's alone.
     """
 
     now_s: float
     measuring: bool
     usage: Utilisation | None
     track: Track | None = None
+    caps: tuple[Limited, ...] = ()
 
 
 def decide_one(
@@ -117,6 +119,7 @@ def _caps(seen: Seen, throttle: Throttle) -> tuple[Limited, ...]:
     if seen.track is None:
         return ()
     return (
+        *seen.caps,
         Limited(demand_ratio=seen.track.reach_ratio, reason=Reason.CPU_LIMITED),
         Limited(demand_ratio=throttle.most_ratio, reason=Reason.THROTTLED),
     )

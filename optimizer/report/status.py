@@ -72,6 +72,10 @@ def document(report: CycleReport, host: Host, around: Surroundings) -> dict[str,
         "period_days": around.period_days,
         "resources": {resource.value: _resource(resource, report, around) for resource in Resource},
         "steal": _rounded(steal),
+        "own_core_hours": {
+            "today": round(report.own_day_s / 3600, 3),
+            "limit": report.orders.policy.own_hours_max,
+        },
         "history": {
             "path": around.history_path,
             "rows": None if report.means is None else report.means.rows,

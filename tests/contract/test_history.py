@@ -149,6 +149,18 @@ def test_unknown_is_left_out_for_each_resource_alone(either: History) -> None:
     assert means.of.memory.coverage_ratio == pytest.approx(120 / DAY_S)
 
 
+def test_our_share_of_the_cpu_is_summed_over_a_time(history: SqliteHistory) -> None:
+    """Rows before, after and without a value do not count."""
+    history.append(make_record(NOW_S - 600, cpu=(0.9, 0.9)))
+    history.append(make_record(NOW_S - 120, span_s=60, cpu=(0.4, 0.3)))
+    history.append(make_record(NOW_S - 60, cpu=None))
+    history.append(make_record(NOW_S, span_s=30, cpu=(0.4, 0.1)))
+    history.append(make_record(NOW_S + 60, cpu=(0.9, 0.9)))
+    # 0.3 x 60 + 0.1 x 30
+    assert history.own_cpu_ratio_s(NOW_S - 600, NOW_S) == pytest.approx(21.0)
+    assert history.own_cpu_ratio_s(NOW_S + 1000, NOW_S + 2000) == 0.0
+
+
 def test_window_excludes_its_start_and_the_future(history: SqliteHistory) -> None:
     """Rows count from just after the start of the window up to and including now."""
     for utc_s, ratio in ((NOW_S - DAY_S, 0.9), (NOW_S - DAY_S + 1, 0.1), (NOW_S, 0.3)):

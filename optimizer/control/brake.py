@@ -1,0 +1,99 @@
+"""What the hypervisor and the bill allow: steal, and our own core-hours a day. Only ever lowers.
+
+Steal means that the host of this VM is short of CPU: a noisy neighbour, or a
+VM that has used up its burst credits. Burning more is then taken from others,
+or paid for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from optimizer.control.guard import Limited
+from optimizer.model import Policy, Reading, Reason
+
+_LOOK_S = 1.0
+"""Steal is looked at once a second at most: hundredths of a second are all that is told."""
+_MEAN_S = 10.0
+"""Over about how long the share of steal is averaged."""
+_LOWER_FACTOR = 0.8
+"""For each second with too much steal: half is given up within about three."""
+_EASE_RATIO = 0.5
+"""Growth begins when steal is below this part of what is allowed."""
+_GROWTH_PER_S = 0.005
+"""Capacities per second: from nothing to a share of 40 % in 80 s."""
+_DAY_S = 86400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Brake:
+    """Most that steal lets us demand (share of the capacity), and what that follows from."""
+
+    most_ratio: float = 1.0
+    steal_ratio: float = 0.0
+    at_s: float | None = None
+    steal_s: float = 0.0
+    total_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnHours:
+    """CPU seconds of our own on one UTC day (days since the epoch); `counter_s` was last seen."""
+
+    day: int = 0
+    used_s: float = 0.0
+    counter_s: float | None = None
+
+
+def press(before: Brake, reading: Reading, demand_ratio: float, policy: Policy) -> Brake:
+    """The brake after a reading; unchanged when there is nothing new to be seen.
+
+    A missing or backward counter begins anew and neither lowers nor raises.
+    """
+    cpu, now_s = reading.host.cpu, reading.host.monotonic_s
+    if cpu is None or (before.at_s is not None and 0 <= now_s - before.at_s < _LOOK_S):
+        return before
+    total_s, steal_s = cpu.total_s - before.total_s, cpu.steal_s - before.steal_s
+    span_s = 0.0 if before.at_s is None else now_s - before.at_s
+    most, share = before.most_ratio, before.steal_ratio
+    if span_s > 0 and total_s > 0 and 0 <= steal_s <= total_s:
+        share += (steal_s / total_s - share) * min(1.0, span_s / _MEAN_S)
+        if share > policy.steal_max_ratio:
+            most = min(most, demand_ratio) * _LOWER_FACTOR
+        elif share <= policy.steal_max_ratio * _EASE_RATIO:
+            most = min(1.0, most + _GROWTH_PER_S * span_s)
+    return Brake(
+        most_ratio=most,
+        steal_ratio=share,
+        at_s=now_s,
+        steal_s=cpu.steal_s,
+        total_s=cpu.total_s,
+    )
+
+
+def charge(before: OwnHours, reading: Reading) -> OwnHours:
+    """Our CPU time of this UTC day with what was used since the reading before.
+
+    A clock that is set back does not begin an old day again.
+    """
+    day = max(before.day, int(reading.host.utc_s // _DAY_S))
+    counter_s = reading.own.cpu_s
+    new_s = 0.0 if before.counter_s is None else max(0.0, counter_s - before.counter_s)
+    used_s = new_s if day > before.day else before.used_s + new_s
+    return OwnHours(day=day, used_s=used_s, counter_s=counter_s)
+
+
+def caps(brake: Brake, hours: OwnHours, policy: Policy) -> tuple[Limited, ...]:
+    """What these two allow of the CPU; empty when they allow all."""
+    found = []
+    if brake.most_ratio < 1.0:
+        found.append(Limited(demand_ratio=brake.most_ratio, reason=Reason.STEAL))
+    most_hours = policy.own_hours_max
+    if most_hours is not None and hours.used_s >= most_hours * 3600:
+        found.append(Limited(demand_ratio=0.0, reason=Reason.OWN_HOURS))
+    return tuple(found)
+
+
+def midnight(utc_s: float) -> float:
+    """When the UTC day of that time began, in seconds since the epoch."""
+    return utc_s // _DAY_S * _DAY_S

@@ -1,0 +1,121 @@
+"""Steal and our own core-hours: when they lower the demand, by how much, and for how long."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from optimizer.control.brake import Brake, OwnHours, caps, charge, midnight, press
+from optimizer.model import CpuCounters, HostReading, OwnCounters, Policy, Reading, Reason
+from tests.fakes import policy
+
+DAY_S = 86400.0
+CPUS = 2
+
+
+def reading(
+    at_s: float, *, steal_s: float = 0.0, own_s: float = 0.0, utc_s: float = 0.0
+) -> Reading:
+    """Counters of two CPUs at a time."""
+    cpu = CpuCounters(total_s=CPUS * at_s, idle_s=0.0, steal_s=steal_s, online_cpus=CPUS)
+    host = HostReading(monotonic_s=at_s, utc_s=utc_s, cpu=cpu, memory=None, disks=None)
+    return Reading(host=host, own=OwnCounters(cpu_s=own_s))
+
+
+def pressed(share: float, seconds: int, before: Brake, demand: float, rules: Policy) -> Brake:
+    """The brake after some seconds with that share of steal; we use what it allows."""
+    start_s, steal_s = before.at_s or 0.0, before.steal_s
+    for second in range(1, seconds + 1):
+        now = reading(start_s + second, steal_s=steal_s + share * CPUS * second)
+        before = press(before, now, min(demand, before.most_ratio), rules)
+    return before
+
+
+def settled() -> Brake:
+    """A brake that has seen one reading."""
+    return press(Brake(), reading(1000.0), 0.4, policy())
+
+
+def test_steal_below_the_threshold_changes_nothing() -> None:
+    """4 % for a minute with a threshold of 5 %: no cap."""
+    rules = replace(policy(), steal_max_ratio=0.05)
+    brake = pressed(0.04, 60, settled(), 0.4, rules)
+    assert brake.most_ratio == 1.0
+    assert caps(brake, OwnHours(), rules) == ()
+
+
+def test_steal_above_the_threshold_lowers_the_demand_by_a_fifth_each_second() -> None:
+    """30 % of steal: the mean passes 5 % after two seconds, then 0.4 x 0.8 for each second."""
+    rules = replace(policy(), steal_max_ratio=0.05)
+    # The mean over ten seconds: 3 %, 5.7 %: from the second second on.
+    brake = pressed(0.30, 5, settled(), 0.4, rules)
+    assert brake.most_ratio == pytest.approx(0.4 * 0.8**4)
+    (cap,) = caps(brake, OwnHours(), rules)
+    assert (cap.reason, cap.demand_ratio) == (Reason.STEAL, brake.most_ratio)
+
+
+def test_the_demand_grows_again_slowly_once_steal_is_half_the_threshold() -> None:
+    """Above half of the threshold it stays; below that it grows 0.5 point a second."""
+    rules = replace(policy(), steal_max_ratio=0.05)
+    low = pressed(0.30, 10, settled(), 0.4, rules)
+    between = replace(low, steal_ratio=0.04)
+    assert pressed(0.04, 30, between, 0.4, rules).most_ratio == low.most_ratio
+    quiet = replace(low, steal_ratio=0.0)
+    assert pressed(0.0, 10, quiet, 0.4, rules).most_ratio == pytest.approx(low.most_ratio + 0.05)
+
+
+def test_a_threshold_of_one_switches_it_off() -> None:
+    """CPU_STEAL_MAX=100: even a VM that gets nothing is not braked."""
+    brake = pressed(1.0, 60, settled(), 0.4, replace(policy(), steal_max_ratio=1.0))
+    assert brake.most_ratio == 1.0
+
+
+def test_a_backward_or_missing_steal_counter_neither_lowers_nor_raises() -> None:
+    """What cannot be known leaves the brake as it is."""
+    rules = replace(policy(), steal_max_ratio=0.05)
+    low = pressed(0.30, 10, settled(), 0.4, rules)
+    assert low.at_s is not None
+    back = press(low, reading(low.at_s + 1, steal_s=0.0), 0.1, rules)
+    assert back.most_ratio == low.most_ratio
+    blind = replace(reading(low.at_s + 1), host=replace(reading(0.0).host, cpu=None))
+    assert press(low, blind, 0.1, rules) == low
+
+
+def test_own_hours_are_counted_from_the_counter() -> None:
+    """The first reading only begins; each later one adds what the counter has grown by."""
+    hours = charge(OwnHours(day=0, used_s=100.0), reading(0.0, own_s=7.0, utc_s=10.0))
+    assert hours.used_s == 100.0
+    hours = charge(hours, reading(1.0, own_s=9.5, utc_s=11.0))
+    assert hours.used_s == 102.5
+    # A counter that fell is a new one: nothing is added, nothing taken away.
+    assert charge(hours, reading(2.0, own_s=1.0, utc_s=12.0)).used_s == 102.5
+
+
+def test_a_new_utc_day_begins_at_nothing_and_an_old_one_does_not_come_again() -> None:
+    """Midnight resets the sum; a clock that is set back a day does not."""
+    hours = OwnHours(day=3, used_s=500.0, counter_s=0.0)
+    after = charge(hours, reading(0.0, own_s=2.0, utc_s=4 * DAY_S + 1))
+    assert (after.day, after.used_s) == (4, 2.0)
+    back = charge(after, reading(1.0, own_s=3.0, utc_s=3 * DAY_S))
+    assert (back.day, back.used_s) == (4, 3.0)
+
+
+@pytest.mark.parametrize(("used_s", "reached"), [(3599.0, False), (3600.0, True), (9e9, True)])
+def test_the_limit_of_own_hours_stops_the_load(used_s: float, reached: bool) -> None:
+    """One core-hour is 3600 s; from there on nothing may be demanded."""
+    rules = replace(policy(), own_hours_max=1.0)
+    found = caps(Brake(), OwnHours(used_s=used_s), rules)
+    assert [(cap.reason, cap.demand_ratio) for cap in found] == (
+        [(Reason.OWN_HOURS, 0.0)] if reached else []
+    )
+
+
+def test_without_a_limit_no_hours_are_too_many() -> None:
+    """The default."""
+    assert caps(Brake(), OwnHours(used_s=1e12), policy()) == ()
+
+
+def test_midnight_is_the_beginning_of_the_utc_day() -> None:
+    """Days since the epoch have 86,400 s in UTC as computers count it."""
+    assert midnight(5 * DAY_S + 3.5) == 5 * DAY_S
