@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -37,7 +37,6 @@ class Arm:
     target: float
     wrapped: bool = False
     undo: tuple[str, ...] | None = None
-    settings: tuple[str, ...] = field(default=())
 
     @contextlib.contextmanager
     def running(self) -> Iterator[int | None]:
@@ -49,6 +48,7 @@ class Arm:
         with contextlib.ExitStack() as stack:
             idle = stack.enter_context(group(f"bench-filler-{os.getpid()}", idle=self.wrapped))
             place = stack.enter_context(tempfile.TemporaryDirectory(dir=_memory_directory()))
+            said = stack.enter_context(tempfile.TemporaryFile(dir=_memory_directory()))
             names = ("STATE_DIRECTORY", "LOGS_DIRECTORY", "RUNTIME_DIRECTORY")
             # A session of its own: it is stopped as a whole, and is another autogroup than ours.
             process = subprocess.Popen(
@@ -57,20 +57,33 @@ class Arm:
                 env={**os.environ, **dict.fromkeys(names, place)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
+                stderr=said,
                 start_new_session=True,
                 preexec_fn=enter(idle, idle_class=True) if self.wrapped else None,  # noqa: PLW1509  # one thread
             )
             try:
                 time.sleep(SETTLE_S)
-                if process.poll() is not None and self.undo is None:
-                    message = f"{self.name} ended by itself with code {process.returncode}"
+                code = process.poll()
+                if code is not None and (code != 0 or self.undo is None):
+                    said.seek(0)
+                    text = said.read().decode(errors="replace").strip()[-300:]
+                    message = f"{self.name} ended by itself with code {code}: {text}"
                     raise OSError(message)
                 yield process.pid
             finally:
                 _stop(process)
                 if self.undo is not None:
-                    subprocess.run(self.undo, check=False, stdout=subprocess.DEVNULL)
+                    self._undone(self.undo)
+
+    def _undone(self, command: Sequence[str]) -> None:
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode != 0:
+            said = (done.stdout + done.stderr).strip()[-300:]
+            print(
+                f"{self.name}: {' '.join(command)} failed, so it may still run and spoil what "
+                f"follows: {said}",
+                file=sys.stderr,
+            )
 
 
 def find(names: Sequence[str], target: float = 40.0) -> tuple[list[Arm], list[str]]:
@@ -103,15 +116,16 @@ def all_names() -> list[str]:
 def _all(target: float) -> dict[str, Arm]:
     percent = f"{target:g}"
     ratio = f"{target / 100:g}"
-    ours = (sys.executable, "-m", "optimizer", "run", "--set", f"TARGET_CPU={percent}")
-    for setting in ("TARGET_MEMORY=0", "TARGET_DISK=0", "GLANCES_ENABLED=false"):
+    ours: tuple[str, ...] = (sys.executable, "-m", "optimizer", "run")
+    settings = (f"TARGET_CPU={percent}", "TARGET_MEMORY=0", "TARGET_DISK=0")
+    for setting in (*settings, "GLANCES_ENABLED=false"):
         ours += ("--set", setting)
     blade = ("blade", "create", "cpu", "fullload", "--cpu-percent", percent)
     plain = {
         "stress-ng": (("stress-ng", "--cpu", str(CPUS), "--cpu-load", percent), None),
         "lookbusy": (("lookbusy", "-c", percent), None),
         "neveridle": (("NeverIdle", "-cp", ratio), None),
-        "chaosblade": (blade, ("blade", "destroy", "--type", "create", "cpu", "fullload")),
+        "chaosblade": (blade, ("blade", "destroy", "cpu", "fullload")),
     }
     arms = {
         "none": Arm(name="none", command=None, target=target),

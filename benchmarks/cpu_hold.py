@@ -1,7 +1,7 @@
 """How exactly a CPU filler holds a host at a target, alone and beside a tenant that steps.
 
     python3 benchmarks/cpu_hold.py [--runs 5] [--arms ours stress-ng ...] [--quick]
-                                   [--json FILE] [--plot FILE.png]
+        [--placement session] [--json FILE] [--csv DIRECTORY] [--plot FILE.png]
 
 Repetitions are interleaved: each one runs all arms, in an order that rotates.
 The first part is an idle host; in the second a tenant works 0, 20, 60, 10, 90
@@ -14,136 +14,113 @@ its start, and ends by itself.
 from __future__ import annotations
 
 import argparse
-import bisect
+import contextlib
 import json
-import math
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import arms
 import build
-from recorder import CLOCKS, CPUS, Recorder, Row, beat, busy, edges, holding
+import figures
+import places
+from holding import Row, Slot, busy, edges, holding, read_slots, trace_figures, worked
+from recorder import CPUS, Recorder, beat, write_csv
+from tenants import SLACK_S, Spot
 
 STEPS = (0, 20, 60, 10, 90, 0)
-BACK_POINTS = 3.0
-STAYS_S = 1.0
-"""How long the trailing second must stay near for a step to count as answered."""
+START_S = 0.5
+START_PER_CPU_S = 0.02
+"""How long starting one process of the tenant may take."""
+SHORTEST_STEP_S = 3.0
+"""An answer takes a second to be seen and another to stay."""
+Curve = tuple[list[Row], list[float]]
+Measured = dict[str, list[dict[str, float]]]
 
 
-def idle_hold(seconds: float, target: float) -> dict[str, float]:
-    """Hold on a host where nobody else works."""
-    return holding(Recorder().record(seconds), target)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """By arm: one measurement for each repetition of both parts, and the last trace."""
+
+    idle: Measured = field(default_factory=dict)
+    trace: Measured = field(default_factory=dict)
+    curves: dict[str, Curve] = field(default_factory=dict)
+
+
+def idle_hold(seconds: float) -> list[Row]:
+    """The counters of a host where nobody else works."""
+    with Recorder() as recorder:
+        return recorder.record(seconds)
 
 
 def beside_tenant(
-    program: Path, step_s: float, target: float
-) -> tuple[dict[str, float], list[Row], list[float]]:
-    """Hold beside a tenant that steps: the figures, the rows, the tenant's percent by second."""
-    start_s = beat(time.monotonic() + 0.5)
+    program: Path, spot: Spot, step_s: float, target: float
+) -> tuple[dict[str, float], Curve]:
+    """Hold beside a tenant that steps: the figures; rows and tenant's percent by second.
+
+    Raises OSError when the tenant fails.
+    """
+    start_s = beat(time.monotonic() + START_S + START_PER_CPU_S * CPUS)
     trace = ",".join(f"{step_s}:{percent}" for percent in STEPS)
-    tenants = [
-        subprocess.Popen(
-            [str(program), str(number), str(int(start_s * 1e9)), trace],
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        for number in range(CPUS)
-    ]
-    rows = Recorder().record(step_s * len(STEPS), start_s)
-    slots = [read_slots(tenant.communicate(timeout=30)[0]) for tenant in tenants]
+    with contextlib.ExitStack() as stack:
+        tenants = [
+            stack.enter_context(
+                spot.program(str(program), str(number), str(int(start_s * 1e9)), trace)
+            )
+            for number in range(CPUS)
+        ]
+        with Recorder() as recorder:
+            rows = recorder.record(step_s * len(STEPS), start_s)
+        processes = [slots_of(tenant) for tenant in tenants]
     seconds = round(step_s * len(STEPS))
-    tenant = [100 * worked(slots, second, second + 1) / CPUS for second in range(seconds)]
-    figures = trace_figures(rows, tenant, step_s, target)
-    late_ms = sorted(late / 1e6 for one in slots for _, _, late in one if late >= 0)
-    figures["tenant_late_p99_ms"] = late_ms[int(0.99 * len(late_ms))]
-    return figures, rows, tenant
+    used = [100 * worked(processes, second, second + 1) / CPUS for second in range(seconds)]
+    found = trace_figures(rows, used, steps=STEPS, step_s=step_s, target=target)
+    late_ms = [slot.late_ms for one in processes for slot in one if slot.late_ms is not None]
+    if late_ms:
+        found["tenant_late_p50_ms"] = figures.percentile(late_ms, 0.5)
+        found["tenant_late_p99_ms"] = figures.percentile(late_ms, 0.99)
+    return found, (rows, used)
 
 
-def read_slots(text: bytes) -> list[tuple[float, float, float]]:
-    """End in s, CPU time until then in s, lateness in ns of each slot of a tenant."""
-    found = []
-    for line in text.decode("ascii").splitlines():
-        end, used, late = line.split()
-        found.append((float(end), int(used) / 1e9, float(late)))
-    return found
+def slots_of(tenant: subprocess.Popen[str]) -> list[Slot]:
+    """What one process of the tenant did, once it has ended. Raises OSError."""
+    try:
+        out, err = tenant.communicate(timeout=SLACK_S)
+    except subprocess.TimeoutExpired as exc:
+        message = f"the tenant is more than {SLACK_S:g} s late"
+        raise OSError(message) from exc
+    if tenant.returncode != 0:
+        message = f"the tenant ended with code {tenant.returncode}: {err.strip()[:300]}"
+        raise OSError(message)
+    return read_slots(out)
 
 
-def worked(
-    slots: Sequence[Sequence[tuple[float, float, float]]], begin_s: float, end_s: float
-) -> float:
-    """CPU seconds that all tenants used between two times, interpolated between slot ends."""
-    return sum(used_until(one, end_s) - used_until(one, begin_s) for one in slots)
-
-
-def used_until(slots: Sequence[tuple[float, float, float]], at_s: float) -> float:
-    """CPU seconds of one tenant until a time."""
-    place = bisect.bisect_right(slots, (at_s, math.inf, math.inf))
-    before = slots[place - 1] if place else (0.0, 0.0, 0.0)
-    if place == len(slots):
-        return before[1]
-    after = slots[place]
-    return before[1] + (after[1] - before[1]) * (at_s - before[0]) / (after[0] - before[0])
-
-
-def trace_figures(
-    rows: Sequence[Row], tenant: Sequence[float], step_s: float, target: float
-) -> dict[str, float]:
-    """Error, answer to each step and worst shortfall, by both clocks."""
-    wanted = [max(target, percent) for percent in tenant]
-    tenths = edges(rows, 0.1)
-    figures: dict[str, float] = {}
-    for clock in CLOCKS:
-        seconds = [busy(tenths[k * 10], tenths[k * 10 + 10], clock) for k in range(len(wanted))]
-        figures[f"mae_1s_{clock}"] = statistics.fmean(
-            abs(value - want) for value, want in zip(seconds, wanted, strict=True)
-        )
-        worst = min(busy(tenths[k], tenths[k + 100], clock) for k in range(len(tenths) - 100))
-        figures[f"below_10s_{clock}"] = max(0.0, target - worst)
-        for step, percent in enumerate(STEPS[1:], 1):
-            back_s = answered_s(tenths, step * step_s, step_s, max(target, percent), clock)
-            figures[f"back_{step}_{clock}"] = back_s
-    return figures
-
-
-def answered_s(
-    tenths: Sequence[Row], begin_s: float, step_s: float, level: float, clock: str
-) -> float:
-    """Seconds after a step until the trailing second is near the level and stays; inf if never."""
-    first = round(begin_s * 10)
-    last = min(first + round(step_s * 10), len(tenths) - 1)
-    near = [
-        abs(busy(tenths[k - 10], tenths[k], clock) - level) <= BACK_POINTS
-        for k in range(first + 1, last + 1)
-    ]
-    stays = round(STAYS_S * 10)
-    for place in range(len(near) - stays + 1):
-        if all(near[place : place + stays]):
-            return (place + 1) / 10
-    return math.inf
-
-
-def table(results: dict[str, list[dict[str, float]]]) -> str:
-    """Median and range of each figure for each arm, in Markdown."""
-    names = list(next(iter(results.values()))[0])
-    lines = ["| figure | " + " | ".join(results) + " |", "|---" * (len(results) + 1) + "|"]
+def table(measured: Measured) -> str:
+    """Median and range of each figure for each arm, in Markdown; a dash is a missing value."""
+    names = dict.fromkeys(name for runs in measured.values() for run in runs for name in run)
+    lines = ["| figure | " + " | ".join(measured) + " |", "|---" * (len(measured) + 1) + "|"]
     for name in names:
         cells = []
-        for runs in results.values():
-            values = [run[name] for run in runs]
+        for runs in measured.values():
+            values = figures.values_of(runs, name)
+            if not values:
+                cells.append("-")
+                continue
             middle = statistics.median(values)
             cells.append(f"{middle:.3f} ({min(values):.2f} to {max(values):.2f})")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def plot(path: str, curves: dict[str, tuple[list[Row], list[float]]], target: float) -> None:
+def plot(path: str, curves: Mapping[str, Curve], target: float) -> None:
     """The utilisation beside the tenant, one panel for each arm. Raises ImportError."""
     import matplotlib as mpl  # noqa: PLC0415  # only for a plot
 
@@ -167,62 +144,103 @@ def plot(path: str, curves: dict[str, tuple[list[Row], list[float]]], target: fl
     panels[-1, 0].set_xlabel("seconds")
     figure.tight_layout()
     figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def measure_all(
+    results: Results, program: Path, chosen: Sequence[arms.Arm], args: argparse.Namespace
+) -> None:
+    """Fills the results, repetition by repetition; what is in them is valid at any time.
+
+    An arm or a tenant that fails is named, and its figures of that repetition are missing.
+    """
+    for run in range(args.runs):
+        turn = run % len(chosen)
+        for arm in [*chosen[turn:], *chosen[:turn]]:
+            try:
+                with places.placed(args.placement) as spot, arm.running():
+                    rows = idle_hold(args.idle_seconds)
+                    results.idle[arm.name].append(holding(rows, args.target))
+                    if args.csv:
+                        write_csv(Path(args.csv) / f"{arm.name}-{run + 1}-idle.csv", rows)
+                    if spot is not None:
+                        found, curve = beside_tenant(program, spot, args.step_seconds, args.target)
+                        results.trace[arm.name].append(found)
+                        results.curves[arm.name] = curve
+                        if args.csv:
+                            write_csv(Path(args.csv) / f"{arm.name}-{run + 1}-trace.csv", curve[0])
+            except OSError as exc:
+                print(f"run {run + 1}, {arm.name}: {exc}", file=sys.stderr)
+            if args.json:
+                both = {
+                    "idle": figures.finite(results.idle),
+                    "trace": figures.finite(results.trace),
+                }
+                Path(args.json).write_text(json.dumps(both, allow_nan=False), encoding="utf-8")
+            print(f"run {run + 1}, {arm.name}: done", file=sys.stderr)
+
+
+def arguments() -> argparse.ArgumentParser:
+    """What can be asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--arms", nargs="+", default=arms.all_names())
+    parser.add_argument("--placement", choices=places.PLACES, default=places.SESSION)
+    parser.add_argument("--target", type=float, default=40.0, help="percent")
+    parser.add_argument("--idle-seconds", type=float, default=60.0)
+    parser.add_argument("--step-seconds", type=float, default=15.0)
+    parser.add_argument("--quick", action="store_true", help="one run of 11 s and 5 s a step")
+    parser.add_argument("--json", help="write all figures there, after each arm")
+    parser.add_argument("--csv", help="write the raw counters into that directory")
+    parser.add_argument("--plot", help="draw the last run beside the tenant there")
+    return parser
 
 
 def main() -> int:
     """Run all arms in turns, print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--arms", nargs="+", default=arms.all_names())
-    parser.add_argument("--target", type=float, default=40.0, help="percent")
-    parser.add_argument("--idle-seconds", type=float, default=60.0)
-    parser.add_argument("--step-seconds", type=float, default=15.0)
-    parser.add_argument("--quick", action="store_true", help="one run of 10 s and 5 s a step")
-    parser.add_argument("--json", help="write all figures there")
-    parser.add_argument("--plot", help="draw the last run beside the tenant there")
+    parser = arguments()
     args = parser.parse_args()
     if args.quick:
         args.runs, args.idle_seconds, args.step_seconds = 1, 11.0, 5.0
+    if args.step_seconds < SHORTEST_STEP_S:
+        parser.error(f"--step-seconds must be {SHORTEST_STEP_S:g} or more")
     try:
         chosen, missing = arms.find(args.arms, args.target)
     except ValueError as exc:
         parser.error(str(exc))
-    one_s = 2 * (arms.SETTLE_S + 2) + args.idle_seconds + args.step_seconds * len(STEPS)
-    print(arms.facts())
-    print(f"true clock: {Recorder().true_clock}; target {args.target:g} %")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    one_s = arms.SETTLE_S + 2 + args.idle_seconds + args.step_seconds * len(STEPS)
+    with Recorder() as recorder:
+        clock = recorder.true_clock
+    print(f"{arms.facts()}\ntrue clock: {clock}; target {args.target:g} %")
+    print("\n".join([f"the tenant is placed: {args.placement}", *missing]))
     minutes = args.runs * len(chosen) * one_s / 60
-    print(f"{args.runs} runs of {len(chosen)} arms: about {minutes:.0f} min")
-    for sentence in missing:
-        print(sentence)
-    idle: dict[str, list[dict[str, float]]] = {arm.name: [] for arm in chosen}
-    trace: dict[str, list[dict[str, float]]] = {arm.name: [] for arm in chosen}
-    curves = {}
+    print(f"{args.runs} runs of {len(chosen)} arms: about {minutes:.1f} min", flush=True)
+    results = Results()
+    for arm in chosen:
+        results.idle[arm.name], results.trace[arm.name] = [], []
+    code = 0
     with tempfile.TemporaryDirectory() as directory:
         try:
-            program = build.build("tenant", Path(directory))
+            if args.csv:
+                Path(args.csv).mkdir(parents=True, exist_ok=True)
+            measure_all(results, build.build("tenant", Path(directory)), chosen, args)
         except OSError as exc:
             print(exc, file=sys.stderr)
-            return 1
-        for run in range(args.runs):
-            for arm in chosen[run % len(chosen) :] + chosen[: run % len(chosen)]:
-                with arm.running():
-                    idle[arm.name].append(idle_hold(args.idle_seconds, args.target))
-                    figures, rows, tenant = beside_tenant(program, args.step_seconds, args.target)
-                    trace[arm.name].append(figures)
-                    curves[arm.name] = (rows, tenant)
-                print(f"run {run + 1}, {arm.name}: idle and trace done", file=sys.stderr)
+            code = 1
+        except KeyboardInterrupt:
+            print("interrupted: this is what was measured until then", file=sys.stderr)
+            code = 128 + signal.SIGINT
     print(f"\nIdle host, {args.idle_seconds:g} s; medians (range), percent and points\n")
-    print(table(idle))
+    print(table(results.idle))
     print(f"\nTenant at {STEPS} %, {args.step_seconds:g} s each; medians (range)\n")
-    print(table(trace))
-    if args.json:
-        Path(args.json).write_text(json.dumps({"idle": idle, "trace": trace}), encoding="utf-8")
-    if args.plot:
+    print(table(results.trace))
+    if args.plot and results.curves:
         try:
-            plot(args.plot, curves, args.target)
+            plot(args.plot, results.curves, args.target)
         except ImportError:
             print("no plot: pip install matplotlib", file=sys.stderr)
-    return 0
+    return code
 
 
 if __name__ == "__main__":

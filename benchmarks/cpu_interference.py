@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import signal
 import sys
 import tempfile
@@ -31,9 +30,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import arms
 import figures
+import places
 import tenants
 from figures import AGAIN, REFERENCE, Figure
-from recorder import Recorder, busy
+from holding import busy
+from recorder import Recorder
 from tenants import Spot
 
 PAUSE_S = 1.5
@@ -41,7 +42,6 @@ PAUSE_S = 1.5
 OVERHEAD_S = 3.0
 """Starting and stopping in one visit, for the estimate."""
 QUICK_S = 2.0
-AUTOGROUP = Path("/proc/sys/kernel/sched_autogroup_enabled")
 FIGURES = (
     Figure(name="sysbench_per_s", title="sysbench cpu, events/s"),
     Figure(name="get_p50", title="redis GET p50, µs"),
@@ -59,57 +59,6 @@ FIGURES = (
 )
 PLOTTED = tuple(one for one in FIGURES if not one.name.endswith("_p50"))
 Results = dict[str, dict[str, list[dict[str, float]]]]
-
-
-@contextlib.contextmanager
-def placed(name: str) -> Iterator[Spot | None]:
-    """The spot of the tenant; None, and a word why, where it cannot be had.
-
-    Fillers are started by this process and so inherit its group, and they have a
-    session of their own. Autogroups count in the root group only: `same` moves
-    this process into a group until the end, and so filler and tenant with it.
-    """
-    if name == "session":
-        yield Spot(session=True)
-        return
-    with arms.group(f"bench-tenant-{os.getpid()}") as directory:
-        if directory is None:
-            yield None
-        elif name == "cgroup":
-            yield Spot(group=directory)
-        else:
-            home = own_group(directory.parent)
-            arms.enter(directory)()
-            try:
-                yield Spot()
-            finally:
-                arms.enter(home)()
-
-
-def own_group(top: Path) -> Path:
-    """The CPU control group of this process, below that top; the top where none is named."""
-    version_1 = not (top / "cgroup.controllers").exists()
-    for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if ("cpu" in controllers.split(",")) if version_1 else controllers == "":
-            found = top / path.lstrip("/")
-            return found if found.is_dir() else top
-    return top
-
-
-def placement_faults(names: list[str]) -> dict[str, str]:
-    """Why a placement cannot be measured here, for each that cannot."""
-    faults = {}
-    for name in names:
-        if name == "session":
-            on = AUTOGROUP.exists() and AUTOGROUP.read_text(encoding="ascii").strip() == "1"
-            if not on:
-                faults[name] = "autogroup is off, so a session makes no difference"
-        else:
-            with placed(name) as spot:
-                if spot is None:
-                    faults[name] = "no control group can be made here"
-    return faults
 
 
 def visit(tools: tenants.Tools, spot: Spot, seconds: float, script: str) -> dict[str, float]:
@@ -136,10 +85,10 @@ def visit(tools: tenants.Tools, spot: Spot, seconds: float, script: str) -> dict
 
 def beside(name: str, measure: Callable[[], dict[str, float]]) -> dict[str, float]:
     """A measurement, and how busy the host was while it ran; then a pause. Raises OSError."""
-    recorder = Recorder()
-    first = recorder.read()
-    found = measure()
-    found[f"busy_{name}"] = busy(first, recorder.read(), "stat")
+    with Recorder() as recorder:
+        first = recorder.read()
+        found = measure()
+        found[f"busy_{name}"] = busy(first, recorder.read(), "stat")
     time.sleep(PAUSE_S)
     return found
 
@@ -169,7 +118,7 @@ def measure_all(
             turn = run % len(labelled)
             for label, arm in labelled[turn:] + labelled[:turn]:
                 found: dict[str, float] = {}
-                with attempt(f"{label}, {place}"), placed(place) as spot, arm.running():
+                with attempt(f"{label}, {place}"), places.placed(place) as spot, arm.running():
                     if spot is not None:
                         found = visit(tools, spot, args.seconds, script)
                 runs.setdefault(label, []).append(found)
@@ -183,8 +132,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--arms", nargs="+", default=arms.all_names())
-    places = ["same", "cgroup", "session"]
-    parser.add_argument("--placements", nargs="+", choices=places, default=places)
+    parser.add_argument(
+        "--placements", nargs="+", choices=places.PLACES, default=list(places.PLACES)
+    )
     parser.add_argument("--seconds", type=float, default=10.0, help="of each tenant")
     parser.add_argument("--quick", action="store_true", help="one run of 2 s each")
     parser.add_argument("--json", help="write all figures there, after each visit")
@@ -197,7 +147,7 @@ def main() -> int:
     except ValueError as exc:
         parser.error(str(exc))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    faults = placement_faults(args.placements)
+    faults = places.faults(args.placements)
     results: Results = {place: {} for place in args.placements if place not in faults}
     print(arms.facts())
     for sentence in missing + [f"{place}: left out, {why}" for place, why in faults.items()]:

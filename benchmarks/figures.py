@@ -68,6 +68,14 @@ def ratio(value: float | None, reference: float | None) -> float | None:
     return value / reference
 
 
+def finite(runs: Runs) -> dict[str, list[dict[str, float | None]]]:
+    """The same for JSON, which has neither infinity (never) nor NaN (no value): both are None."""
+    return {
+        arm: [{k: v if math.isfinite(v) else None for k, v in one.items()} for one in measured]
+        for arm, measured in runs.items()
+    }
+
+
 def band_of(runs: Runs, name: str) -> Band | None:
     """The A/A band of one figure; None where no repetition has both measurements."""
     ratios = [

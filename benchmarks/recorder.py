@@ -14,48 +14,52 @@ means over 1 s, 10 s and 1.37 s against the target, in points.
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import math
 import os
-import statistics
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from holding import ODD_WINDOW_S, Row, holding
 
 RATE_HZ = 10
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 CPUS = os.cpu_count() or 1
 AFTER_TICK_S = 0.0026
 """Readings are taken between two ticks, so that the recorder is not counted by chance."""
-ODD_WINDOW_S = 1.37
-"""A window that slices of 100 ms do not divide."""
 CPUACCT = tuple(
     Path("/sys/fs/cgroup") / name / "cpuacct.usage" for name in ("cpuacct", "cpu,cpuacct")
 )
-CLOCKS = ("stat", "true")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Cumulative seconds of all CPUs; `used_s` is the CPU time of all tasks."""
-
-    at_s: float
-    total_s: float
-    away_s: float
-    used_s: float
 
 
 class Recorder:
-    """Reads /proc/stat and the CPU time of all tasks; `true_clock` names where from."""
+    """Reads /proc/stat and the CPU time of all tasks; `true_clock` names where from.
+
+    Holds two files open until it is closed.
+    """
 
     def __init__(self) -> None:
         self._stat = os.open("/proc/stat", os.O_RDONLY)
         path = next((path for path in CPUACCT if path.exists()), None)
         self._used = -1 if path is None else os.open(path, os.O_RDONLY)
         self.true_clock = "idle against wall time" if path is None else "cpuacct.usage"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._stat)
+        if self._used >= 0:
+            os.close(self._used)
 
     def read(self) -> Row:
         """All counters now."""
@@ -66,7 +70,8 @@ class Recorder:
         used_s = at_s * CPUS - away_s
         if self._used >= 0:
             used_s = int(os.pread(self._used, 64, 0)) / 1e9
-        return Row(at_s, sum(ticks) / TICKS_PER_S, away_s, used_s)
+        total_s = sum(ticks) / TICKS_PER_S
+        return Row(at_s=at_s, total_s=total_s, away_s=away_s, used_s=used_s, cpus=CPUS)
 
     def record(self, seconds: float, start_s: float | None = None) -> list[Row]:
         """Rows from `start_s` (monotonic; now if None) for that time, on a beat without drift.
@@ -90,51 +95,11 @@ def beat(now_s: float) -> float:
     return math.floor(now_s * RATE_HZ + 1) / RATE_HZ + AFTER_TICK_S
 
 
-def busy(first: Row, last: Row, clock: str) -> float:
-    """Busy percent between two rows by that clock."""
-    if clock == "stat":
-        return 100 * (1 - (last.away_s - first.away_s) / (last.total_s - first.total_s))
-    return 100 * (last.used_s - first.used_s) / ((last.at_s - first.at_s) * CPUS)
-
-
-def edges(rows: Sequence[Row], seconds: float) -> list[Row]:
-    """The rows nearest to the ends of consecutive windows of that length."""
-    found, place = [], 0
-    count = math.floor((rows[-1].at_s - rows[0].at_s) / seconds + 0.01) + 1
-    for window in range(count):
-        due_s = rows[0].at_s + window * seconds
-        while place + 1 < len(rows) and abs(rows[place + 1].at_s - due_s) <= abs(
-            rows[place].at_s - due_s
-        ):
-            place += 1
-        found.append(rows[place])
-    return found
-
-
-def means(rows: Sequence[Row], seconds: float, clock: str) -> list[float]:
-    """Busy percent of consecutive windows of that length."""
-    ends = edges(rows, seconds)
-    return [busy(a, b, clock) for a, b in itertools.pairwise(ends)]
-
-
-def mae(values: Sequence[float], target: float) -> float:
-    """Mean absolute error in points; NaN without a value."""
-    return statistics.fmean(abs(value - target) for value in values) if values else math.nan
-
-
-def holding(rows: Sequence[Row], target: float) -> dict[str, float]:
-    """How well a constant target was held, by both clocks."""
-    result = {}
-    for clock in CLOCKS:
-        result[f"mean_{clock}"] = busy(rows[0], rows[-1], clock)
-        for name, seconds in (("1s", 1.0), ("1.37s", ODD_WINDOW_S), ("10s", 10.0)):
-            result[f"mae_{name}_{clock}"] = mae(means(rows, seconds, clock), target)
-    apart = [
-        abs(a - b)
-        for a, b in zip(means(rows, 10.0, "stat"), means(rows, 10.0, "true"), strict=True)
-    ]
-    result["clocks_apart_10s"] = max(apart) if apart else math.nan
-    return result
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """The raw counters, in seconds as in a Row."""
+    with path.open("w", encoding="ascii") as file:
+        file.write("at_s,total_s,away_s,used_s\n")
+        file.writelines(f"{r.at_s},{r.total_s},{r.away_s},{r.used_s}\n" for r in rows)
 
 
 def main() -> int:
@@ -145,13 +110,11 @@ def main() -> int:
     parser.add_argument("--path", default="/", help="the filesystem to watch")
     parser.add_argument("--csv", help="write the raw counters there")
     args = parser.parse_args()
-    recorder = Recorder()
     memory_first = memory_percent()
-    rows = recorder.record(args.seconds)
+    with Recorder() as recorder:
+        rows = recorder.record(args.seconds)
     if args.csv:
-        with open(args.csv, "w", encoding="ascii") as file:
-            file.write("at_s,total_s,away_s,used_s\n")
-            file.writelines(f"{r.at_s},{r.total_s},{r.away_s},{r.used_s}\n" for r in rows)
+        write_csv(Path(args.csv), rows)
     disk = os.statvfs(args.path)
     used = disk.f_blocks - disk.f_bfree
     result = {
@@ -161,7 +124,8 @@ def main() -> int:
         "memory_last": memory_percent(),
         "disk_last": 100 * used / (used + disk.f_bavail),
     }
-    rounded = {name: round(value, 3) for name, value in result.items()}
+    # A recording shorter than a window has no value for it, and JSON no NaN.
+    rounded = {k: None if math.isnan(v) else round(v, 3) for k, v in result.items()}
     print(json.dumps({"true_clock": recorder.true_clock, **rounded}))
     return 0
 

@@ -20,7 +20,7 @@ from optimizer.adapters.sensors import HostSensors
 from optimizer.adapters.status_file import StatusFile
 from optimizer.adapters.stresser_pool import StresserPool
 from optimizer.adapters.switch import FileSwitch
-from optimizer.control.brake import OwnHours, midnight
+from optimizer.control.brake import OwnHours, known_until, midnight
 from optimizer.control.disks import Scope, choose, eligible, keep
 from optimizer.control.host import class_target_ratio, host_class, nominal_memory_gb, targets
 from optimizer.directories import Directories
@@ -93,7 +93,7 @@ def derive(settings: Settings, machine: Machine, previous: Scope | None = None) 
         memory_metric=settings.memory_metric,
         count_steal=settings.cpu_count_steal,
         steal_max_ratio=settings.cpu_steal_max / 100,
-        own_hours_max=settings.cpu_own_hours_max,
+        own_hours_max=settings.cpu_own_hours_max or None,
         hold_off_s=settings.hold_off_seconds,
     )
     settled = Settled(
@@ -222,7 +222,13 @@ def _run_locked(
         settled=upkeep.settled,
         disk_reason=upkeep.disk_reason,
         tend=upkeep.tend,
-        own_hours=_own_hours(history, clock.utc(), machine.cpus, log),
+        own_hours=own_hours(
+            history,
+            clock.utc(),
+            capacity.capacity.capacity_cpus,
+            log,
+            limited=upkeep.derived.settled.policy.own_hours_max is not None,
+        ),
     )
     _obey_signals(daemon, watch)
     announce(machine, upkeep.derived)
@@ -259,14 +265,25 @@ def _ratio(percent: float | None) -> float | None:
     return None if percent is None else percent / 100
 
 
-def _own_hours(history: SqliteHistory, utc_s: float, cpus: int, log: Log) -> OwnHours:
-    """What was used on this UTC day before this start, as far as the history tells."""
-    used_s = 0.0
+def own_hours(
+    history: SqliteHistory, utc_s: float, capacity_cpus: float, log: Log, *, limited: bool
+) -> OwnHours:
+    """What was used on this UTC day before this start, as far as the history tells.
+
+    Its rows are shares of the capacity of their time, in CPUs; that is not
+    recorded, so the present `capacity_cpus` stands for it. What is not known
+    counts from the start on, with a warning where it matters.
+    """
+    ratio_s, cause = None, "the history is new"
     try:
-        used_s = history.own_cpu_ratio_s(midnight(utc_s), utc_s) * cpus
+        ratio_s = history.own_cpu_ratio_s(midnight(utc_s), utc_s)
     except HistoryError as exc:
-        log.warning("history.read_failed", cause=str(exc), lost="own core-hours of this day")
-    return OwnHours(day=int(utc_s // 86400), used_s=used_s)
+        cause = str(exc)
+    if ratio_s is None and limited:
+        log.warning(
+            "own_hours.unknown", cause=cause, remedy="CPU_OWN_HOURS_MAX counts from this start on"
+        )
+    return known_until(utc_s, (ratio_s or 0.0) * capacity_cpus)
 
 
 def _obey_signals(daemon: Daemon, watch: SettingsWatch) -> None:

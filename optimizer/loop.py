@@ -130,6 +130,7 @@ class Daemon:
         self._called = False
         self._full_due_s = float("-inf")
         self._gap = False
+        self._cpus = 0.0
         self._published_s = float("-inf")
         self._reasons: tuple[Reason, ...] = ()
         self._means_due_s = 0.0
@@ -214,8 +215,10 @@ class Daemon:
         self._state, self._tight = verdict.state, verdict.tight
         self._calm = verdict.calm and not verdict.tight
         self._log_exits(seen)
-        if verdict.measuring or self._gap:
-            self._gap = False
+        cpus = verdict.state.track.cpus
+        if verdict.measuring or self._gap or (cpus and cpus != self._cpus):
+            # Nothing can be said over a gap, nor from one number of CPUs to another.
+            self._gap, self._cpus = False, cpus
             self._recent.clear()
             self._first = None
         recorded = self._record(reading, verdict, settled)

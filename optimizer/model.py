@@ -448,7 +448,7 @@ class CycleReport:
 
     `recent` is the utilisation over the last ten seconds or so, `sample` the
     last one over a whole CHECK_INTERVAL_SECONDS; None while there is none yet.
-    `own_day_s` is our own CPU time on this UTC day.
+    `own_day_s` is our own CPU time on this UTC day, None where nobody has counted it.
     """
 
     utc_s: float
@@ -459,6 +459,6 @@ class CycleReport:
     orders: Orders
     stressers: PerResource[StresserState]
     means: PeriodMeans | None
-    own_day_s: float = 0.0
+    own_day_s: float | None = None
     acknowledged: bool = True
     sensor_failures: tuple[tuple[str, str], ...] = ()

@@ -189,9 +189,7 @@ class Settings:
     cpu_scope: CpuScope = _key(CpuScope.AUTO, _choice({scope.value: scope for scope in CpuScope}))
     cpu_count_steal: bool = _key(False, _SWITCH)
     cpu_steal_max: float = _key(5.0, _number("a percentage", 0, 100))
-    cpu_own_hours_max: float | None = _optional(
-        _number("a number of core-hours", 0, 1e6, above=True), "4.8"
-    )
+    cpu_own_hours_max: float | None = _optional(_number("a number of core-hours", 0, 1e6), "4.8")
     memory_rise_mb_per_minute: float = _key(
         1024.0, _number("a number of MB per minute", 1, 1048576)
     )

@@ -110,15 +110,20 @@ class SqliteHistory:
                 sums = [kept + new for kept, new in zip(sums, _weighted(record), strict=True)]
         return _period_means(rows, sums, days)
 
-    def own_cpu_ratio_s(self, from_utc_s: float, to_utc_s: float) -> float:
-        """Our share of the CPU times seconds, over the rows of that time. Raises HistoryError."""
+    def own_cpu_ratio_s(self, from_utc_s: float, to_utc_s: float) -> float | None:
+        """Our share of the CPU times seconds, over the rows of that time.
+
+        None when the history has no row of any time, for then it is new and
+        knows nothing. Raises HistoryError when it is not open or cannot be read.
+        """
         if self._db is None:
             raise HistoryError(f"the history {self._path} is not open: {self._fault or 'closed'}")
         try:
-            found = self._db.execute(OWN_CPU, (from_utc_s, to_utc_s)).fetchone()
+            span = {"start": from_utc_s, "end": to_utc_s}
+            ratio_s, any_rows = self._db.execute(OWN_CPU, span).fetchone()
         except FILE_ERRORS as exc:
             raise HistoryError(f"cannot read the history {self._path}: {exc}") from exc
-        return float(found[0] or 0.0)
+        return float(ratio_s) if any_rows else None
 
     def set_period(self, days: int) -> None:
         """Keep this many days from the next append on."""

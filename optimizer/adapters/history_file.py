@@ -57,8 +57,14 @@ UPSERT = f"""
 """Stores one row; of two rows of one second the one with the longer span stays."""
 
 
-OWN_CPU = "SELECT SUM(cpu_own * span_s) FROM sample WHERE utc_s > ? AND utc_s <= ?"
-"""Our share of the CPU times seconds; rows without a value do not count."""
+OWN_CPU = """
+    SELECT TOTAL(cpu_own * MIN(span_s, utc_s - :start)), EXISTS(SELECT 1 FROM sample)
+    FROM sample WHERE utc_s > :start AND utc_s <= :end
+"""
+"""Our share of the CPU times seconds, and whether there is any row at all.
+
+Rows without a value do not count, and of a row that began earlier only what is inside.
+"""
 
 
 class DamagedError(HistoryError):

@@ -22,6 +22,13 @@ _EASE_RATIO = 0.5
 """Growth begins when steal is below this part of what is allowed."""
 _GROWTH_PER_S = 0.005
 """Capacities per second: from nothing to a share of 40 % in 80 s."""
+_NOTHING_RATIO = 0.0005
+"""A mean below this is no steal: one hundredth of a second in ten on two CPUs.
+
+Without it the mean would only come near to nothing, and never end a brake of 0 %.
+"""
+_GAP_S = 5.0
+"""Readings further apart than this (suspend, stop) tell nothing of the present steal."""
 _DAY_S = 86400
 
 
@@ -48,7 +55,7 @@ class OwnHours:
 def press(before: Brake, reading: Reading, demand_ratio: float, policy: Policy) -> Brake:
     """The brake after a reading; unchanged when there is nothing new to be seen.
 
-    A missing or backward counter begins anew and neither lowers nor raises.
+    A missing or backward counter and a gap in time neither lower nor raise.
     """
     cpu, now_s = reading.host.cpu, reading.host.monotonic_s
     if cpu is None or (before.at_s is not None and 0 <= now_s - before.at_s < _LOOK_S):
@@ -56,8 +63,9 @@ def press(before: Brake, reading: Reading, demand_ratio: float, policy: Policy) 
     total_s, steal_s = cpu.total_s - before.total_s, cpu.steal_s - before.steal_s
     span_s = 0.0 if before.at_s is None else now_s - before.at_s
     most, share = before.most_ratio, before.steal_ratio
-    if span_s > 0 and total_s > 0 and 0 <= steal_s <= total_s:
+    if 0 < span_s <= _GAP_S and total_s > 0 and 0 <= steal_s <= total_s:
         share += (steal_s / total_s - share) * min(1.0, span_s / _MEAN_S)
+        share = share if share >= _NOTHING_RATIO else 0.0
         if share > policy.steal_max_ratio:
             most = min(most, demand_ratio) * _LOWER_FACTOR
         elif share <= policy.steal_max_ratio * _EASE_RATIO:
@@ -74,9 +82,10 @@ def press(before: Brake, reading: Reading, demand_ratio: float, policy: Policy) 
 def charge(before: OwnHours, reading: Reading) -> OwnHours:
     """Our CPU time of this UTC day with what was used since the reading before.
 
-    A clock that is set back does not begin an old day again.
+    A clock that is set back gives nothing back: what was used goes on counting
+    until its next midnight. So a clock that was ahead does no lasting harm.
     """
-    day = max(before.day, int(reading.host.utc_s // _DAY_S))
+    day = int(reading.host.utc_s // _DAY_S)
     counter_s = reading.own.cpu_s
     new_s = 0.0 if before.counter_s is None else max(0.0, counter_s - before.counter_s)
     used_s = new_s if day > before.day else before.used_s + new_s
@@ -92,6 +101,11 @@ def caps(brake: Brake, hours: OwnHours, policy: Policy) -> tuple[Limited, ...]:
     if most_hours is not None and hours.used_s >= most_hours * 3600:
         found.append(Limited(demand_ratio=0.0, reason=Reason.OWN_HOURS))
     return tuple(found)
+
+
+def known_until(utc_s: float, used_s: float) -> OwnHours:
+    """What a start begins with: `used_s` of that time's UTC day are used already."""
+    return OwnHours(day=int(utc_s // _DAY_S), used_s=used_s)
 
 
 def midnight(utc_s: float) -> float:

@@ -134,16 +134,7 @@ def _govern(
     policy: Policy,
 ) -> Governed:
     if seen.track is not None:
-        return govern_rate(
-            before.governor,
-            goal,
-            organic_ratio=usage.organic_ratio,
-            step_ratio=seen.track.step_ratio,
-            step_s=seen.track.step_s,
-            calm_s=seen.track.span_s,
-            changed=seen.track.changed,
-            rise_per_s=policy.cpu_rise_per_s,
-        )
+        return _govern_cpu(before.governor, goal, usage.organic_ratio, seen.track, policy)
     is_memory = resource is Resource.MEMORY
     rise = policy.memory_rise_bytes_per_s if is_memory else policy.disk_rise_bytes_per_s
     known_s = seen.now_s if before.last_known_s is None else before.last_known_s
@@ -154,6 +145,30 @@ def _govern(
         step_s=seen.now_s - known_s,
         rise_per_s=rise / usage.capacity,
     )
+
+
+def _govern_cpu(
+    before: GovernorState, goal: float, organic_ratio: float, track: Track, policy: Policy
+) -> Governed:
+    def law(organic_ratio: float, calm_s: float, *, changed: bool) -> Governed:
+        return govern_rate(
+            before,
+            goal,
+            organic_ratio=organic_ratio,
+            step_ratio=track.step_ratio,
+            step_s=track.step_s,
+            calm_s=calm_s,
+            changed=changed,
+            rise_per_s=policy.cpu_rise_per_s,
+        )
+
+    governed = law(organic_ratio, track.span_s, changed=track.changed)
+    if track.changed and organic_ratio >= track.whole_ratio:
+        # A tenant that rises must not make us rise, also not by paying debts back faster.
+        unmoved = law(track.whole_ratio, track.whole_s, changed=False)
+        if unmoved.demand_ratio < governed.demand_ratio:
+            return replace(governed, demand_ratio=unmoved.demand_ratio)
+    return governed
 
 
 def lived(

@@ -46,14 +46,17 @@ class Point(NamedTuple):
 class Track:
     """Points of one number of CPUs, oldest first.
 
-    `changed` tells that the tenant's share has just moved. `reach_ratio` and
-    `throttled` are those of the newest counters. Without at least two points
-    nothing is known yet.
+    `changed` tells that the tenant's share has just moved; `whole_ratio` is then
+    its share over the window of `whole_s` seconds before that was cut.
+    `reach_ratio` and `throttled` are those of the newest counters. Without at
+    least two points nothing is known yet.
     """
 
     points: tuple[Point, ...] = ()
     cpus: float = 0.0
     changed: bool = False
+    whole_ratio: float = 0.0
+    whole_s: float = 0.0
     reach_ratio: float = 1.0
     throttled: int = 0
 
@@ -136,10 +139,14 @@ def advance(track: Track, reading: Reading, *, count_steal: bool, stirred: bool 
         start += 1
     points = points[start:]
     cut = _cut(points, cpus)
+    if cut is None:
+        return Track(points=points, cpus=cpus, reach_ratio=reach, throttled=throttled)
     return Track(
-        points=points if cut is None else points[-1 - cut :],
+        points=points[-1 - cut :],
         cpus=cpus,
-        changed=cut is not None,
+        changed=True,
+        whole_ratio=_organic(points[0], point, cpus),
+        whole_s=point.at_s - points[0].at_s,
         reach_ratio=reach,
         throttled=throttled,
     )
@@ -175,7 +182,8 @@ def _cut(points: tuple[Point, ...], cpus: float) -> int | None:
     if count <= 2:
         return None
     last = points[-1]
-    whole = _organic(points[0], last, cpus)
+    # Not cut off at 0 and 1: else a rounding there would look like a change.
+    whole = _busy_by_others(points[0], last, cpus)
     # Ten times a second and in cold caches: in seconds and in one place, not in ratios by calls.
     for lag in _LAGS:
         if lag >= count - 1:
@@ -184,15 +192,18 @@ def _cut(points: tuple[Point, ...], cpus: float) -> int | None:
         span_s = cpus * (last.at_s - first.at_s)
         organic_s = span_s - (last.away_s - first.away_s) - (last.own_s - first.own_s)
         allowed_s = _QUANTA * _QUANTUM_S + _CHANGE_RATIO * span_s
-        if abs(min(span_s, max(0.0, organic_s)) - whole * span_s) > allowed_s:
+        if abs(organic_s - whole * span_s) > allowed_s:
             return lag
     return None
 
 
 def _organic(first: Point, last: Point, cpus: float) -> float:
+    return _clamp(_busy_by_others(first, last, cpus))
+
+
+def _busy_by_others(first: Point, last: Point, cpus: float) -> float:
     wall_s = (last.at_s - first.at_s) * cpus
-    busy = 1.0 - (last.away_s - first.away_s + last.own_s - first.own_s) / wall_s
-    return _clamp(busy)
+    return 1.0 - (last.away_s - first.away_s + last.own_s - first.own_s) / wall_s
 
 
 def _clamp(ratio: float) -> float:

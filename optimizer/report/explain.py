@@ -33,6 +33,8 @@ def sentences(status: Mapping[str, Any], pace: Pace) -> list[str]:
     for resource in Resource:
         facts = status["resources"][resource.value]
         lines.append(f"{_NAMES[resource]}: {_paragraph(resource, facts, pace)}")
+        if resource is Resource.CPU:
+            lines[-1] += _budget(status.get("own_core_hours") or {})
     return lines
 
 
@@ -52,7 +54,7 @@ def _paragraph(resource: Resource, facts: Mapping[str, Any], pace: Pace) -> str:
     if organic >= target - _ROUNDING:
         said.append("The tenant alone reaches it, so nothing is added.")
         return " ".join(said)
-    if reason in {Reason.STRESSER_TRIPPED, Reason.STRESSER_DOWN}:
+    if reason in {Reason.STRESSER_TRIPPED, Reason.STRESSER_DOWN, Reason.OWN_HOURS}:
         return f"{said[0]} {_obstacle(reason, str(facts['note']))}"
     reachable, limit = _reachable(resource, facts)
     add = max(0.0, min(target, reachable) - organic)
@@ -64,6 +66,15 @@ def _paragraph(resource: Resource, facts: Mapping[str, Any], pace: Pace) -> str:
     said.append(_when(resource, facts, add, pace))
     said.append(_obstacle(reason, str(facts["note"])))
     return " ".join(part for part in said if part)
+
+
+def _budget(hours: Mapping[str, Any]) -> str:
+    """The ceiling on own core-hours, nothing where there is none."""
+    limit, used = hours.get("limit"), hours.get("today")
+    if limit is None:
+        return ""
+    spent = "" if used is None else f", {used:.2f} of them are used"
+    return f" Own load may use {limit:.4g} core-hours on a UTC day{spent}."
 
 
 def _reachable(resource: Resource, facts: Mapping[str, Any]) -> tuple[float, str]:
@@ -103,6 +114,11 @@ def _obstacle(reason: Reason, note: str) -> str:
             "The CPU quota ran out while load ran, so less is added for a while: programs "
             "stand still until the next period when a quota is used up."
         ),
+        Reason.STEAL: (
+            "The hypervisor takes more than CPU_STEAL_MAX, so less is added for a while: a noisy "
+            "neighbour or a lack of burst credits is no reason to burn more."
+        ),
+        Reason.OWN_HOURS: "CPU_OWN_HOURS_MAX is reached, so nothing is added until 00:00 UTC.",
         Reason.HOLD_OFF: "Growth waits: what must stay free was touched a short while ago.",
         Reason.STRESSER_DOWN: f"Its stresser has ended and waits for its next start: {note}.",
         Reason.STRESSER_TRIPPED: (

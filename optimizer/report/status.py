@@ -73,7 +73,7 @@ def document(report: CycleReport, host: Host, around: Surroundings) -> dict[str,
         "resources": {resource.value: _resource(resource, report, around) for resource in Resource},
         "steal": _rounded(steal),
         "own_core_hours": {
-            "today": round(report.own_day_s / 3600, 3),
+            "today": None if report.own_day_s is None else round(report.own_day_s / 3600, 3),
             "limit": report.orders.policy.own_hours_max,
         },
         "history": {

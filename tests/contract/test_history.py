@@ -161,6 +161,20 @@ def test_our_share_of_the_cpu_is_summed_over_a_time(history: SqliteHistory) -> N
     assert history.own_cpu_ratio_s(NOW_S + 1000, NOW_S + 2000) == 0.0
 
 
+def test_of_a_row_that_began_earlier_only_what_is_inside_counts(history: SqliteHistory) -> None:
+    """A minute that ends 15 s after the start of the time: 0.4 x 15."""
+    history.append(make_record(NOW_S + 15, span_s=60, cpu=(0.5, 0.4)))
+    assert history.own_cpu_ratio_s(NOW_S, NOW_S + 60) == pytest.approx(6.0)
+
+
+def test_a_new_history_does_not_know_our_share(history: SqliteHistory) -> None:
+    """Unknown is not 0; a closed one says that it cannot be read."""
+    assert history.own_cpu_ratio_s(0.0, NOW_S) is None
+    history.close()
+    with pytest.raises(HistoryError, match="not open"):
+        history.own_cpu_ratio_s(0.0, NOW_S)
+
+
 def test_window_excludes_its_start_and_the_future(history: SqliteHistory) -> None:
     """Rows count from just after the start of the window up to and including now."""
     for utc_s, ratio in ((NOW_S - DAY_S, 0.9), (NOW_S - DAY_S + 1, 0.1), (NOW_S, 0.3)):

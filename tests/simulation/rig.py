@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from optimizer.control.brake import known_until
 from optimizer.loop import Daemon, Ports, Settled
 from optimizer.model import Plan, Policy, Reason
 from tests.fakes import FakeHistory, FakeHost, FakeLog, FakeNotifier, FakeSwitch, policy
@@ -17,6 +18,7 @@ class Rig:
         rules: Policy | None = None,
         interval_s: float = 60.0,
         disk_reason: Reason | None = None,
+        used_s: float = 0.0,
     ) -> None:
         self.host = host or FakeHost()
         self.history = FakeHistory()
@@ -37,6 +39,7 @@ class Rig:
             settled=lambda: self.settled,
             disk_reason=lambda: disk_reason,
             tend=self._tend,
+            own_hours=known_until(self.host.utc(), used_s),
         )
         self._until_s = float("inf")
 

@@ -9,7 +9,6 @@ watch with the code that they use in life.
 from __future__ import annotations
 
 import math
-import os
 import random
 import tempfile
 from collections.abc import Callable
@@ -164,7 +163,9 @@ class SlicedHost(FakeHost):
         if self._level is None or self._stat is None:
             return False
         idle = int((self.now_s * self.cpus - self.busy_s) / SHOWN_S)
-        os.pwrite(self._stat.fileno(), b"cpu  0 0 0 %20d 0 0 0 0 0 0\n" % idle, 0)
+        self._stat.seek(0)
+        self._stat.write(b"cpu  0 0 0 %20d 0 0 0 0 0 0\n" % idle)
+        self._stat.flush()
         watch = self._watches[self._looks % len(self._watches)]
         return watch.differs(self._level, self.now_s)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -14,6 +15,10 @@ from optimizer.model import Reason
 from tests.fakes import policy
 from tests.simulation.rig import Rig
 from tests.simulation.sliced import LOG_S, SlicedHost
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="the stressers watch the host on Linux only"
+)
 
 TRACES = Path(__file__).resolve().parent.parent / "data"
 TARGET = 0.4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from benchmarks import figures
@@ -47,6 +49,12 @@ def test_median_leaves_out_repetitions_that_lack_the_figure() -> None:
 def test_ratio(value: float | None, reference: float | None, expected: float | None) -> None:
     """A ratio needs both values and a reference that is not 0."""
     assert figures.ratio(value, reference) == expected
+
+
+def test_json_has_neither_infinity_nor_nan() -> None:
+    """What never happened and what has no value are written as null."""
+    runs = {"ours": [{"back": math.inf, "below": math.nan, "mae": 0.5}]}
+    assert figures.finite(runs) == {"ours": [{"back": None, "below": None, "mae": 0.5}]}
 
 
 def test_band_compares_within_each_repetition() -> None:

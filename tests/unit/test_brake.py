@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from optimizer.control.brake import Brake, OwnHours, caps, charge, midnight, press
+from optimizer.control.brake import Brake, OwnHours, caps, charge, known_until, midnight, press
 from optimizer.model import CpuCounters, HostReading, OwnCounters, Policy, Reading, Reason
 from tests.fakes import policy
 
@@ -71,13 +71,30 @@ def test_a_threshold_of_one_switches_it_off() -> None:
     assert brake.most_ratio == 1.0
 
 
-def test_a_backward_or_missing_steal_counter_neither_lowers_nor_raises() -> None:
-    """What cannot be known leaves the brake as it is."""
+def test_a_threshold_of_nothing_ends_when_there_is_no_steal() -> None:
+    """CPU_STEAL_MAX=0: one second with 1 % brakes until its mean of 0.1 % is nothing."""
+    rules = replace(policy(), steal_max_ratio=0.0)
+    start = settled()
+    # 0.001 x 0.9^n is below 0.0005 from the seventh second on: lowered seven times in all.
+    low = pressed(0.01, 1, start, 0.4, rules)
+    assert low.most_ratio == pytest.approx(0.4 * 0.8)
+    low = pressed(0.0, 6, low, 0.4, rules)
+    assert low.most_ratio == pytest.approx(0.4 * 0.8**7)
+    # Half a point a second from there on, the seventh second included.
+    freed = pressed(0.0, 61, low, 0.4, rules).most_ratio
+    assert freed == pytest.approx(0.4 * 0.8**7 + 61 * 0.005)
+
+
+def test_a_missing_or_backward_counter_and_a_gap_neither_lower_nor_raise() -> None:
+    """What cannot be known leaves the brake as it is; an hour of standstill is not steal of now."""
     rules = replace(policy(), steal_max_ratio=0.05)
     low = pressed(0.30, 10, settled(), 0.4, rules)
     assert low.at_s is not None
     back = press(low, reading(low.at_s + 1, steal_s=0.0), 0.1, rules)
     assert back.most_ratio == low.most_ratio
+    late = reading(low.at_s + 3600, steal_s=low.steal_s + CPUS * 3600)
+    assert press(low, late, 0.1, rules).most_ratio == low.most_ratio
+    assert press(low, late, 0.1, rules).steal_ratio == low.steal_ratio
     blind = replace(reading(low.at_s + 1), host=replace(reading(0.0).host, cpu=None))
     assert press(low, blind, 0.1, rules) == low
 
@@ -92,13 +109,21 @@ def test_own_hours_are_counted_from_the_counter() -> None:
     assert charge(hours, reading(2.0, own_s=1.0, utc_s=12.0)).used_s == 102.5
 
 
-def test_a_new_utc_day_begins_at_nothing_and_an_old_one_does_not_come_again() -> None:
-    """Midnight resets the sum; a clock that is set back a day does not."""
+def test_a_new_utc_day_begins_at_nothing() -> None:
+    """Midnight resets the sum; a clock that is set back a day gives nothing back."""
     hours = OwnHours(day=3, used_s=500.0, counter_s=0.0)
     after = charge(hours, reading(0.0, own_s=2.0, utc_s=4 * DAY_S + 1))
     assert (after.day, after.used_s) == (4, 2.0)
     back = charge(after, reading(1.0, own_s=3.0, utc_s=3 * DAY_S))
-    assert (back.day, back.used_s) == (4, 3.0)
+    assert (back.day, back.used_s) == (3, 3.0)
+
+
+def test_a_clock_that_was_a_year_ahead_does_no_lasting_harm() -> None:
+    """Set right again, the count goes on until the next midnight by the right clock."""
+    ahead = charge(OwnHours(day=400, used_s=500.0, counter_s=0.0), reading(0.0, utc_s=400 * DAY_S))
+    right = charge(ahead, reading(1.0, own_s=1.0, utc_s=35 * DAY_S))
+    assert right.used_s == 501.0
+    assert charge(right, reading(2.0, own_s=2.0, utc_s=36 * DAY_S)).used_s == 1.0
 
 
 @pytest.mark.parametrize(("used_s", "reached"), [(3599.0, False), (3600.0, True), (9e9, True)])
@@ -114,6 +139,13 @@ def test_the_limit_of_own_hours_stops_the_load(used_s: float, reached: bool) -> 
 def test_without_a_limit_no_hours_are_too_many() -> None:
     """The default."""
     assert caps(Brake(), OwnHours(used_s=1e12), policy()) == ()
+
+
+def test_a_start_goes_on_with_what_the_day_has_used_already() -> None:
+    """Half an hour before and a minute after the start are one sum, on the day of the start."""
+    hours = charge(known_until(5 * DAY_S + 10, 1800.0), reading(0.0, utc_s=5 * DAY_S + 11))
+    hours = charge(hours, reading(60.0, own_s=60.0, utc_s=5 * DAY_S + 71))
+    assert (hours.day, hours.used_s) == (5, 1860.0)
 
 
 def test_midnight_is_the_beginning_of_the_utc_day() -> None:

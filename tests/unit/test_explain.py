@@ -100,6 +100,35 @@ def test_an_inhibit_comes_first() -> None:
     assert len(lines) == 4
 
 
+@pytest.mark.parametrize(
+    ("hours", "words"),
+    [
+        ({"limit": 9.6, "today": 3.25}, "may use 9.6 core-hours on a UTC day, 3.25 of them are"),
+        ({"limit": 9.6, "today": None}, "may use 9.6 core-hours on a UTC day."),
+    ],
+)
+def test_the_ceiling_on_own_hours_is_said_where_there_is_one(
+    hours: dict[str, Any], words: str
+) -> None:
+    """A dry run has counted nothing, and claims nothing; without a ceiling there is no word."""
+    status = {"inhibit": None, "resources": {key: facts() for key in ("cpu", "memory", "disk")}}
+    assert words in sentences(status | {"own_core_hours": hours}, PACE)[0]
+    unlimited = status | {"own_core_hours": {"limit": None, "today": 3.25}}
+    assert "core-hours" not in " ".join(sentences(unlimited, PACE))
+
+
+def test_with_the_hours_used_up_nothing_is_said_to_be_added() -> None:
+    """The sentence names the key and when it ends."""
+    text = said("cpu", reason="own_hours", capacity=2.0)
+    assert "is added." not in text
+    assert "CPU_OWN_HOURS_MAX is reached, so nothing is added until 00:00 UTC" in text
+
+
+def test_steal_is_named_as_the_cause() -> None:
+    """Less is added, and which key says so."""
+    assert "more than CPU_STEAL_MAX" in said("cpu", reason="steal", capacity=2.0)
+
+
 @pytest.mark.parametrize("reason", list(Reason))
 def test_every_reason_can_be_explained(reason: Reason) -> None:
     """No reason breaks the command."""

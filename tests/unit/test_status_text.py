@@ -274,3 +274,14 @@ def test_a_missing_or_broken_status_reads_as_none(tmp_path: Path, content: bytes
     assert status_file.read(path) is None
     path.write_text(json.dumps({"version": 1}))
     assert status_file.read(path) == {"version": 1}
+
+
+@pytest.mark.parametrize(
+    ("today", "shown"), [(3.254, "3.25 of 9.6 core-hours"), (None, "- of 9.6 core-hours")]
+)
+def test_the_table_shows_own_hours_where_they_are_limited(today: float | None, shown: str) -> None:
+    """What is used and what is allowed; a dash where nothing was counted."""
+    assert f"{shown} used on this UTC day" in table(
+        status(own_core_hours={"today": today, "limit": 9.6})
+    )
+    assert "core-hours" not in table(status(own_core_hours={"today": today, "limit": None}))
