@@ -63,8 +63,9 @@ def press(before: Brake, reading: Reading, demand_ratio: float, policy: Policy) 
     total_s, steal_s = cpu.total_s - before.total_s, cpu.steal_s - before.steal_s
     span_s = 0.0 if before.at_s is None else now_s - before.at_s
     most, share = before.most_ratio, before.steal_ratio
-    if 0 < span_s <= _GAP_S and total_s > 0 and 0 <= steal_s <= total_s:
-        share += (steal_s / total_s - share) * min(1.0, span_s / _MEAN_S)
+    if 0 < span_s <= _GAP_S and total_s > 0 and steal_s >= 0:
+        # Rounding, and iowait that runs back, can make it more than all there was.
+        share += (min(1.0, steal_s / total_s) - share) * min(1.0, span_s / _MEAN_S)
         share = share if share >= _NOTHING_RATIO else 0.0
         if share > policy.steal_max_ratio:
             most = min(most, demand_ratio) * _LOWER_FACTOR

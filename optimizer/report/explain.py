@@ -73,7 +73,7 @@ def _budget(hours: Mapping[str, Any]) -> str:
     limit, used = hours.get("limit"), hours.get("today")
     if limit is None:
         return ""
-    spent = "" if used is None else f", {used:.2f} of them are used"
+    spent = "" if used is None else f", {used:.4g} of them are used"
     return f" Own load may use {limit:.4g} core-hours on a UTC day{spent}."
 
 

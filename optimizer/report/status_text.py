@@ -133,7 +133,7 @@ def _facts(status: Mapping[str, object]) -> list[tuple[str, str]]:
     hours = _mapping(status, "own_core_hours")
     if (limit := _number(hours, "limit")) is not None:
         used = _number(hours, "today")
-        shown = _UNKNOWN if used is None else f"{used:.2f}"
+        shown = _UNKNOWN if used is None else f"{used:.4g}"
         facts.append(("own hours", f"{shown} of {limit:.4g} core-hours used on this UTC day"))
     inhibit = _mapping(status, "inhibit")
     if inhibit:

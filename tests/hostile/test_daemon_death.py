@@ -45,6 +45,34 @@ def test_after_kill_9_nothing_is_left(tmp_path: Path, trial: int) -> None:
         assert rig.stop() == 0
 
 
+IDLE_GROUPS = Path("/sys/fs/cgroup/cpu")
+
+
+@pytest.mark.skipif(
+    not os.access(IDLE_GROUPS, os.W_OK) or not (IDLE_GROUPS / "cpu.idle").exists(),
+    reason="needs root, and version 1 of the cpu controller with idle groups",
+)
+def test_the_idle_group_of_a_killed_daemon_goes_with_the_next_start(tmp_path: Path) -> None:
+    """The workers are in it; SIGKILL leaves it empty; start and stop leave nothing at all."""
+    with daemon(tmp_path / "work", **LOADS) as rig:
+        group = IDLE_GROUPS / f"optimizer-load.{rig.pid}"
+        eventually(lambda: loaded(rig.pid, rig.status()), what="loaded")
+        workers = eventually(
+            lambda: (group / "cgroup.procs").read_text(encoding="ascii").split(), what="workers"
+        )
+        assert {int(pid) for pid in workers} <= descendants(rig.pid)
+        os.kill(rig.pid, signal.SIGKILL)
+        rig.process.wait(timeout=5)
+        eventually(
+            lambda: not (group / "cgroup.procs").read_text(encoding="ascii"), what="workers dead"
+        )
+    with daemon(tmp_path / "work", **LOADS) as rig:
+        eventually(lambda: rig.status().get("pid") == rig.pid, what="a new daemon")
+        assert not group.exists()
+        assert rig.stop() == 0
+        assert not (IDLE_GROUPS / f"optimizer-load.{rig.pid}").exists()
+
+
 def test_a_stopped_controller_loses_its_load_when_the_leases_run_out(tmp_path: Path) -> None:
     """SIGSTOP: the stressers end by their own alarm; SIGCONT: the daemon recovers."""
     with daemon(tmp_path / "work", **LOADS) as rig:

@@ -52,7 +52,8 @@ def test_a_minute_of_steal_lowers_the_load_once_and_lets_it_return(*, count_stea
     rules = replace(policy(), steal_max_ratio=0.05, count_steal=count_steal)
     rig = Rig(host, rules=rules)
     rig.live(89)
-    assert rig.plan.cpu.demand_ratio < 0.01
+    # The last two seconds: full cycles and those between them that decide the CPU alone.
+    assert max(plan.cpu.demand_ratio for plan in rig.host.plans[-10:]) < 0.01
     assert rig.plan.cpu.reason is Reason.STEAL
     again = Rig(StolenHost(steal=host.steal), rules=rules)
     again.live(89 + 111)

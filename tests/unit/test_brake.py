@@ -65,6 +65,14 @@ def test_the_demand_grows_again_slowly_once_steal_is_half_the_threshold() -> Non
     assert pressed(0.0, 10, quiet, 0.4, rules).most_ratio == pytest.approx(low.most_ratio + 0.05)
 
 
+def test_steal_of_all_there_is_brakes_also_with_counters_that_are_rounded() -> None:
+    """A hundredth more stolen than there was time: 100 % for a second, a mean of 10 %."""
+    rules = replace(policy(), steal_max_ratio=0.05)
+    brake = press(settled(), reading(1001.0, steal_s=CPUS * 1.0 + 0.01), 0.4, rules)
+    assert brake.steal_ratio == pytest.approx(0.1)
+    assert brake.most_ratio == pytest.approx(0.4 * 0.8)
+
+
 def test_a_threshold_of_one_switches_it_off() -> None:
     """CPU_STEAL_MAX=100: even a VM that gets nothing is not braked."""
     brake = pressed(1.0, 60, settled(), 0.4, replace(policy(), steal_max_ratio=1.0))

@@ -277,7 +277,7 @@ def test_a_missing_or_broken_status_reads_as_none(tmp_path: Path, content: bytes
 
 
 @pytest.mark.parametrize(
-    ("today", "shown"), [(3.254, "3.25 of 9.6 core-hours"), (None, "- of 9.6 core-hours")]
+    ("today", "shown"), [(3.254, "3.254 of 9.6 core-hours"), (None, "- of 9.6 core-hours")]
 )
 def test_the_table_shows_own_hours_where_they_are_limited(today: float | None, shown: str) -> None:
     """What is used and what is allowed; a dash where nothing was counted."""

@@ -1,0 +1,144 @@
+"""The workers' control group: where it is made, what is written, and that it goes again."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from optimizer.adapters.idle_group import NAME, IdleGroup
+from stressers import kernel
+from tests.fakes import FakeLog
+
+V1 = Path("/sys/fs/cgroup/cpu")
+PID = 4242
+
+
+def host(tmp_path: Path, *, kind: str, options: str, own: str) -> tuple[Path, Path]:
+    """A /proc with one mounted hierarchy, and the hierarchy's top."""
+    proc, top = tmp_path / "proc", tmp_path / "cgroup"
+    (proc / "self").mkdir(parents=True)
+    top.mkdir()
+    line = f"30 1 0:30 / {top} rw - {kind} {kind} {options}\n"
+    (proc / "self/mountinfo").write_text(line, encoding="ascii")
+    (proc / "self/cgroup").write_text(own, encoding="ascii")
+    return proc, top
+
+
+def made(proc: Path) -> tuple[IdleGroup, FakeLog]:
+    """A group that was tried to be made on that host."""
+    log = FakeLog()
+    group = IdleGroup(log=log, proc=proc, pid=PID, linux=True)
+    group.make()
+    return group, log
+
+
+def test_the_group_is_made_at_the_top_and_idle(tmp_path: Path) -> None:
+    """Not below our own group: there it would yield to our siblings only."""
+    proc, top = host(tmp_path, kind="cgroup", options="rw,cpu,cpuacct", own="2:cpu,cpuacct:/a/b\n")
+    group, _ = made(proc)
+    assert group.directory == top / f"{NAME}.{PID}"
+    assert (group.directory / "cpu.idle").read_text(encoding="ascii") == "1"
+
+
+def test_version_2_hands_the_controller_down_first(tmp_path: Path) -> None:
+    """Without `cpu` in subtree_control the group would have no cpu.idle."""
+    proc, top = host(tmp_path, kind="cgroup2", options="rw", own="0::/system.slice/x.service\n")
+    (top / "cgroup.subtree_control").write_text("memory pids", encoding="ascii")
+    group, _ = made(proc)
+    assert group.directory == top / f"{NAME}.{PID}"
+    assert (top / "cgroup.subtree_control").read_text(encoding="ascii") == "+cpu"
+
+
+def test_what_is_handed_down_already_is_left_alone(tmp_path: Path) -> None:
+    """A second daemon, or systemd, has switched it on."""
+    proc, top = host(tmp_path, kind="cgroup2", options="rw", own="0::/\n")
+    (top / "cgroup.subtree_control").write_text("cpu memory", encoding="ascii")
+    made(proc)
+    assert (top / "cgroup.subtree_control").read_text(encoding="ascii") == "cpu memory"
+
+
+def test_without_a_hierarchy_there_is_no_group(tmp_path: Path) -> None:
+    """The workers then stay where they are, and say what that costs."""
+    proc, top = host(tmp_path, kind="tmpfs", options="rw", own="")
+    group, _ = made(proc)
+    assert group.directory is None
+    assert list(top.iterdir()) == []
+    group.remove(0.0)
+
+
+def test_another_system_has_no_groups(tmp_path: Path) -> None:
+    """Windows and macOS: nothing is tried."""
+    group = IdleGroup(log=FakeLog(), proc=tmp_path, pid=PID, linux=False)
+    group.make()
+    assert group.directory is None
+
+
+def test_groups_of_dead_daemons_are_removed_and_of_living_ones_kept(tmp_path: Path) -> None:
+    """A killed daemon leaves an empty group; the next start clears it away."""
+    proc, top = host(tmp_path, kind="cgroup", options="rw,cpu", own="2:cpu:/\n")
+    (top / f"{NAME}.11").mkdir()
+    (top / f"{NAME}.12").mkdir()
+    (proc / "12").mkdir()
+    (top / f"{NAME}.notes").mkdir()
+    group, _ = made(proc)
+    names = {path.name for path in top.iterdir()}
+    assert names == {f"{NAME}.12", f"{NAME}.notes", f"{NAME}.{PID}"}
+    assert group.directory is not None
+
+
+def test_a_dead_daemons_group_that_is_in_use_stays_and_is_named(tmp_path: Path) -> None:
+    """A directory that is not empty stands for a group with processes: rmdir refuses both."""
+    proc, top = host(tmp_path, kind="cgroup", options="rw,cpu", own="2:cpu:/\n")
+    (top / f"{NAME}.11/below").mkdir(parents=True)
+    group, log = made(proc)
+    assert (top / f"{NAME}.11").is_dir()
+    assert [event for _, event, _ in log.events] == ["cgroup.left_behind"]
+    assert group.directory is not None
+
+
+@pytest.fixture
+def real() -> Iterator[IdleGroup]:
+    """A real group of this machine."""
+    if sys.platform != "linux" or not os.access(V1, os.W_OK) or not (V1 / "cpu.idle").exists():
+        pytest.skip("needs root, and version 1 of the cpu controller with idle groups")
+    group = IdleGroup(log=FakeLog())
+    group.make()
+    yield group
+    group.remove(2.0)
+
+
+def test_a_real_group_yields_to_all_and_goes_when_its_process_has_gone(real: IdleGroup) -> None:
+    """The kernel takes the value; the group cannot go while a process is in it."""
+    directory = real.directory
+    assert directory is not None
+    assert (directory / "cpu.idle").read_text(encoding="ascii").strip() == "1"
+    assert kernel.yields_to_all(str(directory))
+    with subprocess.Popen(["sleep", "30"]) as sleeper:
+        (directory / "cgroup.procs").write_text(str(sleeper.pid), encoding="ascii")
+        real.remove(0.0)
+        assert directory.is_dir()
+        sleeper.kill()
+    real.directory = directory
+    real.remove(5.0)
+    assert not directory.exists()
+
+
+@pytest.mark.usefixtures("real")
+def test_a_group_below_one_that_is_not_idle_does_not_yield_to_all() -> None:
+    """Its parent competes for it like any other."""
+    parent = V1 / f"idle-group-test-{os.getpid()}"
+    below = parent / "below"
+    below.mkdir(parents=True)
+    try:
+        (below / "cpu.idle").write_text("1", encoding="ascii")
+        assert kernel.idle_group(str(below))
+        assert not kernel.yields_to_all(str(below))
+        assert not kernel.yields_to_all(str(V1))
+    finally:
+        below.rmdir()
+        parent.rmdir()
