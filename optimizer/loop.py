@@ -268,6 +268,9 @@ class Daemon:
         self, reading: Reading, verdict: Verdict, orders: Orders, *, recorded: bool
     ) -> None:
         now_s = reading.host.monotonic_s
+        called = verdict.plan.cpu.reason is Reason.MEASURING and not verdict.measuring
+        if called and not recorded:
+            return  # a stresser has called: the next cycle knows more
         reasons = tuple(decision.reason for decision in verdict.plan)
         pause_s = CALM_PUBLISH_S if self._calm else PUBLISH_S
         news = recorded or reasons != self._reasons

@@ -51,7 +51,7 @@ def test_a_minute_of_steal_lowers_the_load_once_and_lets_it_return(*, count_stea
     host = StolenHost(steal=lambda now_s: 0.3 if 1030 <= now_s < 1090 else 0.0)
     rules = replace(policy(), steal_max_ratio=0.05, count_steal=count_steal)
     rig = Rig(host, rules=rules)
-    rig.live(89)
+    rig.run_for(89)
     # The last two seconds: full cycles and those between them that decide the CPU alone.
     assert max(plan.cpu.demand_ratio for plan in rig.host.plans[-10:]) < 0.01
     assert rig.plan.cpu.reason is Reason.STEAL
