@@ -9,14 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from optimizer.control.brake import OwnHours
-from optimizer.control.decide import ControlState, Verdict, decide, decide_cpu
+from optimizer.control.decide import ControlState, Verdict, decide, decide_cpu, still_above
 from optimizer.control.estimate import estimate
 from optimizer.errors import HistoryError
 from optimizer.model import (
     CycleReport,
     Observation,
     Orders,
-    OwnCounters,
     PeriodMeans,
     Plan,
     Policy,
@@ -31,25 +30,28 @@ CYCLE_S = 0.1
 """The governor's period when something has just moved or may at any moment: ten times a second."""
 EASY_CYCLE_S = 0.2
 """The same while a settled tenant is made up to the target: small debts are left to pay back."""
-LIVELY_S = 1.0
+LIVELY_S = 0.5
 """For so long after the tenant has moved the cycles come at their fastest."""
-RECENT_READINGS = 10
+RECENT_READINGS = 6
 """Readings, one for each publication, over which the utilisation is shown to people.
 
-Ten seconds, and up to fifty while nothing moves.
+About ten seconds, and up to thirty while nothing moves.
 """
 CALM_CYCLE_S = 1.0
 """The period while nothing moves: all that moves the host much is seen by the stressers first."""
-FULL_S = 0.5
+FULL_S = 0.8
 """From one full cycle (memory, disk, orders, stressers that ended) to the next, at most.
 
-Twice a second is well within the promised second, and the CPU alone, which
-moves faster, costs a third of a full cycle.
+Within the promised second; the CPU alone, which moves faster, costs a third
+of a full cycle.
 """
-PUBLISH_S = 1.0
-"""How often the state is made visible and the outside is looked after."""
+PUBLISH_S = 2.0
+"""How often the state is made visible and the outside is looked after, if nothing changes.
+
+A publication costs more than two cycles.
+"""
 CALM_PUBLISH_S = 5.0
-"""The same while nothing moves: a publication costs more than a cycle."""
+"""The same while nothing moves."""
 FAILURES_ALLOWED = 2
 """Cycles in a row that may fail; one more ends the daemon, and its manager restarts it."""
 MEANS_PAUSE_FACTOR = 500
@@ -99,7 +101,7 @@ class Daemon:
     """Runs cycles until told to stop.
 
     `settled` gives the configuration in force, `disk_reason` why there is no
-    disk to hold; `tend` is called about once a second for everything that is
+    disk to hold; `tend` is called every few seconds for everything that is
     neither control nor record (reload, the web page, mounts that came or went).
     `own_hours` is our CPU time of this UTC day before this start.
     """
@@ -226,10 +228,14 @@ class Daemon:
 
     def _cpu_cycle(self, orders: Orders) -> None:
         ports = self._ports
-        host = ports.sensors.read_cpu()
-        own = OwnCounters(cpu_s=ports.actuators.cpu_used_s())
-        self._state, decision = decide_cpu(self._state, Reading(host=host, own=own), orders)
-        ports.actuators.renew_cpu(decision)
+        at_s, cpu = ports.sensors.read_cpu()
+        waiting = still_above(self._state, at_s, cpu, orders)
+        if waiting is not None:
+            self._state = waiting
+            return
+        own_s = ports.actuators.cpu_used_s()
+        self._state, lease = decide_cpu(self._state, at_s, cpu, own_s, orders)
+        ports.actuators.renew_cpu(lease)
         self._gap = self._gap or self._state.gap
 
     def _record(self, reading: Reading, verdict: Verdict, settled: Settled) -> bool:

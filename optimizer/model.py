@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -106,13 +106,12 @@ class Reason(enum.Enum):
 # --- read ------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CpuCounters:
-    """Cumulative seconds since boot, summed over all CPUs that the share is of.
+class CpuCounters(NamedTuple):
+    """Cumulative seconds since boot, summed over the `cpus` that the share is of.
 
     `idle_s` includes iowait. `total_s` includes `steal_s` (0 where the
-    platform or container has none) but counts guest time once. `online_cpus`
-    is a fraction where a container's quota is.
+    platform or container has none) but counts guest time once. `cpus` is a
+    fraction where a container's quota is.
 
     `reach_ratio` is the share that our own processes can get, `throttled` how
     many times the container has used up its quota. `watchable` tells that a
@@ -124,7 +123,7 @@ class CpuCounters:
     total_s: float
     idle_s: float
     steal_s: float
-    online_cpus: float
+    cpus: float
     reach_ratio: float = 1.0
     throttled: int = 0
     watchable: bool = True

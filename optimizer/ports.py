@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from optimizer.model import (
+    CpuCounters,
     CycleReport,
-    Decision,
     HostReading,
     Inhibit,
     Observation,
@@ -48,8 +48,8 @@ class Sensors(Protocol):
         """All counters now. A sensor that fails is None in the reading; never raises."""
         ...
 
-    def read_cpu(self) -> HostReading:
-        """The CPU counters alone; memory and disks are None. Never raises."""
+    def read_cpu(self) -> tuple[float, CpuCounters | None]:
+        """The CPU counters alone, None when that fails, and when (monotonic). Never raises."""
         ...
 
 
@@ -68,8 +68,8 @@ class Actuators(Protocol):
         """Renew the leases; start a stresser when its lease is above 0 and it does not run."""
         ...
 
-    def renew_cpu(self, decision: Decision) -> None:
-        """Renew the lease of CPU stressers that run; starts and ends nothing."""
+    def renew_cpu(self, demand_ratio: float) -> None:
+        """Renew the lease of CPU stressers that run; starts and ends nothing, ends a watch."""
         ...
 
     def states(self) -> PerResource[StresserState]:

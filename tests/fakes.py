@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from optimizer.model import (
     CpuCounters,
     CycleReport,
-    Decision,
     DiskCounters,
     Floor,
     HostReading,
@@ -110,6 +109,7 @@ class FakeHost:
             self.busy_s += (tenant + own) * step * self.cpus
             self.own_cpu_s += own * step * self.cpus
             self.now_s += step
+        self.now_s = max(self.now_s, monotonic_s)
 
     # Sensors
     def read(self) -> HostReading:
@@ -121,7 +121,7 @@ class FakeHost:
                 total_s=total_s,
                 idle_s=total_s - self.busy_s,
                 steal_s=0.0,
-                online_cpus=self.cpus,
+                cpus=self.cpus,
             )
         if "memory" not in self.failing:
             used = self.tenant_memory_bytes(self.now_s) + self.held.get(Resource.MEMORY, 0)
@@ -149,19 +149,21 @@ class FakeHost:
             failures=tuple((name, "fake failure") for name in sorted(self.failing)),
         )
 
-    def read_cpu(self) -> HostReading:
+    def read_cpu(self) -> tuple[float, CpuCounters | None]:
         """The CPU counters alone."""
-        return replace(self.read(), memory=None, disks=None)
+        return self.now_s, self.read().cpu
 
     # Actuators
     def cpu_used_s(self) -> float:
         """CPU seconds of the model's stressers."""
         return self.own_cpu_s
 
-    def renew_cpu(self, decision: Decision) -> None:
+    def renew_cpu(self, demand_ratio: float) -> None:
         """Obey the CPU lease alone."""
-        if self.duty > 0 or not self.plans[-1].cpu.stop:
-            self.duty = decision.lease
+        before = self.plans[-1].cpu
+        if self.duty > 0 or not before.stop:
+            self.duty = demand_ratio
+        decision = replace(before, demand_ratio=demand_ratio, lease=demand_ratio, level_ratio=None)
         self.plans.append(replace(self.plans[-1], cpu=decision))
 
     def observe(self) -> Observation:

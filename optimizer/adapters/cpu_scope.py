@@ -249,7 +249,7 @@ class ContainerCounters:
             total_s=total_s,
             idle_s=self._idle_s,
             steal_s=0.0,
-            online_cpus=self.cpus,
+            cpus=self.cpus,
             reach_ratio=min(1.0, view.capacity.reach_cpus / self.cpus),
             throttled=view.throttled if throttled is None else throttled,
             watchable=view.watchable,

@@ -113,9 +113,11 @@ class StresserPool:
             used_s += process.cpu_s()
         return used_s
 
-    def renew_cpu(self, decision: Decision) -> None:
-        """Renew the lease of the CPU stressers that run."""
-        self._renew(decision)
+    def renew_cpu(self, demand_ratio: float) -> None:
+        """Renew the lease of the CPU stressers that run; they watch nothing from now on."""
+        now_s, wanted = self._monotonic(), min(1.0, demand_ratio * self._scale)
+        for process in self._running[Resource.CPU]:
+            process.renew(wanted, now_s)
 
     def apply(self, plan: Plan) -> None:
         """Renew, start or end each resource's stressers as decided."""

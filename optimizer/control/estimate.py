@@ -49,7 +49,7 @@ def cpu_utilisation(earlier: Reading, later: Reading, *, count_steal: bool) -> U
     total_ratio = busy_ratio(earlier, later, count_steal=count_steal)
     if total_ratio is None or later.host.cpu is None:
         return None
-    cpus = later.host.cpu.online_cpus
+    cpus = later.host.cpu.cpus
     wall_s = (later.host.monotonic_s - earlier.host.monotonic_s) * cpus
     own_s = later.own.cpu_s - earlier.own.cpu_s
     if wall_s <= 0 or own_s < 0:
@@ -70,12 +70,12 @@ def busy_ratio(earlier: Reading, later: Reading, *, count_steal: bool) -> float 
     ran backwards, when no time has passed, or when CPUs came or went between.
     """
     before, after = earlier.host.cpu, later.host.cpu
-    if before is None or after is None or before.online_cpus != after.online_cpus:
+    if before is None or after is None or before.cpus != after.cpus:
         return None
     elapsed_s = after.total_s - before.total_s
     idle_s = after.idle_s - before.idle_s
     steal_s = after.steal_s - before.steal_s
-    backwards = idle_s < -_BACKWARD_IDLE_TOLERANCE_S * after.online_cpus
+    backwards = idle_s < -_BACKWARD_IDLE_TOLERANCE_S * after.cpus
     if elapsed_s <= 0 or steal_s < 0 or backwards:
         return None
     busy_s = elapsed_s - max(0.0, idle_s) - (0.0 if count_steal else steal_s)

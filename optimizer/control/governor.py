@@ -7,7 +7,7 @@ the last cycles fell short or went over.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from optimizer.model import Utilisation
 
@@ -31,20 +31,20 @@ LEVEL_DEADBAND_RATIO = 0.0005
 """Memory and disk are left alone while they are this close to what is wanted."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GovernorState:
+class GovernorState(NamedTuple):
     """What is carried from one cycle to the next for one resource.
 
     `debt_s` (capacities times seconds) is being paid back over `payback_s`.
+    `limited` tells that something kept the demand below what the law asked for.
     """
 
     demand_ratio: float = 0.0
     debt_s: float = 0.0
     payback_s: float = 1.0
+    limited: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Governed:
+class Governed(NamedTuple):
     """The demand, what the setpoint alone would ask for, and the debt carried on."""
 
     wanted_ratio: float
@@ -71,30 +71,27 @@ def govern_rate(
     seconds. `changed` tells that the tenant's share has just moved: then old
     debts go on being paid at the same rate, for a faster one would be felt as
     more demand, and what a rising tenant made too much is nobody's to give
-    back. While the tenant alone reaches the setpoint nothing is owed (no windup
-    after saturation), and no debt builds up while growth is limited by the slew
-    rate.
+    back. While the tenant alone reaches the setpoint nothing is owed, and no
+    debt builds up while growth is limited by the slew rate or the demand by
+    something else (no windup).
     """
     step_s = min(step_s, _LONGEST_STEP_S)
     missing_ratio = setpoint_ratio - organic_ratio
     if missing_ratio <= 0:
-        return Governed(wanted_ratio=0.0, demand_ratio=0.0)
+        return Governed(0.0, 0.0)
     payback_s = min(_PAYBACK_S[1], max(_PAYBACK_S[0], calm_s))
     old_s, fell_short_s = state.debt_s, (setpoint_ratio - step_ratio) * step_s
     if changed:
         old_s *= min(1.0, payback_s / state.payback_s)
         fell_short_s = max(0.0, fell_short_s)
+    if state.limited:
+        fell_short_s = min(0.0, fell_short_s)
     debt_s = _bounded(old_s + fell_short_s, _DEBT_LIMIT_S)
     wanted = min(1.0, max(0.0, missing_ratio + debt_s / payback_s))
     highest = state.demand_ratio + rise_per_s * step_s
     if wanted > highest:
-        return Governed(
-            wanted_ratio=wanted,
-            demand_ratio=highest,
-            debt_s=min(old_s, debt_s),
-            payback_s=payback_s,
-        )
-    return Governed(wanted_ratio=wanted, demand_ratio=wanted, debt_s=debt_s, payback_s=payback_s)
+        return Governed(wanted, highest, min(old_s, debt_s), payback_s)
+    return Governed(wanted, wanted, debt_s, payback_s)
 
 
 def govern_level(

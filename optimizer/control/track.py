@@ -7,10 +7,9 @@ something else than the whole.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from optimizer.model import CpuCounters, Reading, Utilisation
+from optimizer.model import CpuCounters, Utilisation
 
 GAP_S = 2.0
 """A pause between readings beyond this is a gap (suspend, stop): measure anew."""
@@ -18,6 +17,10 @@ LONGEST_S = 20.0
 """Over how long the tenant's share is averaged while nothing moves."""
 _LAGS = (1, 2, 3, 5, 10)
 """Readings back at which a change is looked for: a large one shows in the first, a small later."""
+_FULLY = 12
+"""So many of the newest points are kept: one more than the longest look back, and its end."""
+_APART_S = 1.05
+"""Of the older ones so many seconds' worth are one."""
 _QUANTUM_S = 0.01
 """Counters are shown in hundredths of a second. Source: proc(5), USER_HZ."""
 _QUANTA = 1.5
@@ -42,23 +45,27 @@ class Point(NamedTuple):
     own_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Track:
-    """Points of one number of CPUs, oldest first.
+class Track(NamedTuple):
+    """Points of one number of CPUs, oldest first: all of the last ones, before them one a second.
 
-    `changed` tells that the tenant's share has just moved; `whole_ratio` is then
-    its share over the window of `whole_s` seconds before that was cut.
-    `reach_ratio` and `throttled` are those of the newest counters. Without at
-    least two points nothing is known yet.
+    `reach_ratio` and `throttled` are those of the newest counters. What follows
+    is known only with at least two points: the tenant's share over the window
+    (0 to 1), the seconds since the reading before, and the busy share (0 to 1)
+    in them. `changed` tells that the tenant's share has just moved;
+    `whole_ratio` is then its share over the `whole_s` seconds of the window
+    before that was cut.
     """
 
     points: tuple[Point, ...] = ()
     cpus: float = 0.0
+    reach_ratio: float = 1.0
+    throttled: int = 0
+    organic_ratio: float = 0.0
+    step_s: float = 0.0
+    step_ratio: float = 0.0
     changed: bool = False
     whole_ratio: float = 0.0
     whole_s: float = 0.0
-    reach_ratio: float = 1.0
-    throttled: int = 0
 
     @property
     def known(self) -> bool:
@@ -69,33 +76,6 @@ class Track:
     def span_s(self) -> float:
         """How long the tenant's share has been what it is, as far as is known; 0 if nothing is."""
         return self.points[-1].at_s - self.points[0].at_s if self.points else 0.0
-
-    @property
-    def organic_ratio(self) -> float:
-        """The tenant's share over the window, 0 to 1; only when known."""
-        return _organic(self.points[0], self.points[-1], self.cpus)
-
-    @property
-    def step_s(self) -> float:
-        """Seconds since the reading before; only when known."""
-        return self.points[-1].at_s - self.points[-2].at_s
-
-    @property
-    def step_ratio(self) -> float:
-        """Busy share since the reading before: the mean of both clocks, 0 to 1; only when known.
-
-        Idle time against wall time is true. The share of all counted time is
-        what monitoring agents compute; it counts short bursts by chance. The
-        two differ by a tenth of a point or two, and half of that is the most
-        that either is off when their mean is held.
-        """
-        before, after = self.points[-2], self.points[-1]
-        away_s = after.away_s - before.away_s
-        wall_s = (after.at_s - before.at_s) * self.cpus
-        counted_s = after.total_s - before.total_s
-        wall = 1.0 - away_s / wall_s
-        stat = wall if counted_s <= 0 else 1.0 - away_s / counted_s
-        return (_clamp(wall) + _clamp(stat)) / 2
 
     @property
     def total_ratio(self) -> float:
@@ -118,87 +98,118 @@ class Track:
         )
 
 
-def advance(track: Track, reading: Reading, *, count_steal: bool, stirred: bool = False) -> Track:
-    """The track with a new reading; begun anew where the old one does not lead to it.
+def advance(
+    track: Track,
+    at_s: float,
+    cpu: CpuCounters | None,
+    own_s: float,
+    *,
+    count_steal: bool,
+    stirred: bool = False,
+) -> Track:
+    """The track with the counters of `at_s`, at which we had used `own_s`.
 
-    That is after a gap in time, when CPUs came or went, when a counter ran
-    backwards, and when the host is known to have `stirred` since the reading
-    before. Empty when the reading has no CPU counters.
+    Begun anew where the old one does not lead there: after a gap in time, when
+    CPUs came or went, when a counter ran backwards, and when the host is known
+    to have `stirred` since the reading before. Empty without counters.
+
+    Runs ten times a second in cold caches: few calls, and nothing worked out twice.
     """
-    cpu = reading.host.cpu
     if cpu is None:
         return Track()
-    point = _point(cpu, reading, count_steal=count_steal)
-    points, cpus = track.points, cpu.online_cpus
-    reach, throttled = cpu.reach_ratio, cpu.throttled
-    if stirred or not points or track.cpus != cpus or not _follows(points[-1], point, cpus):
-        return Track(points=(point,), cpus=cpus, reach_ratio=reach, throttled=throttled)
-    points = (*points, point)
-    start, since_s = 0, point.at_s - LONGEST_S
-    while start + 2 < len(points) and points[start + 1].at_s <= since_s:
-        start += 1
-    points = points[start:]
-    cut = _cut(points, cpus)
-    if cut is None:
-        return Track(points=points, cpus=cpus, reach_ratio=reach, throttled=throttled)
-    return Track(
-        points=points[-1 - cut :],
-        cpus=cpus,
-        changed=True,
-        whole_ratio=_organic(points[0], point, cpus),
-        whole_s=point.at_s - points[0].at_s,
-        reach_ratio=reach,
-        throttled=throttled,
+    total_s, idle_s, steal_s, cpus, reach_ratio, throttled, _ = cpu
+    point = Point(at_s, idle_s if count_steal else idle_s + steal_s, total_s, own_s)
+    points = track.points
+    if stirred or not points or track.cpus != cpus:
+        return Track((point,), cpus, reach_ratio, throttled)
+    before, back_s = points[-1], -_BACKWARD_S * cpus
+    step_s, away_s, counted_s = (
+        at_s - before.at_s,
+        point.away_s - before.away_s,
+        total_s - before.total_s,
     )
+    backwards = away_s < back_s or counted_s < back_s or own_s < before.own_s
+    if backwards or not 0 < step_s <= GAP_S:
+        return Track((point,), cpus, reach_ratio, throttled)
+    step = _step_ratio(away_s, counted_s, step_s * cpus)
+    points = _kept((*points, point))
+    lag, organic = _cut(points, cpus)
+    if lag is None:
+        return Track(points, cpus, reach_ratio, throttled, _clamp(organic), step_s, step)
+    newest = points[-1 - lag :]
+    return Track(
+        newest,
+        cpus,
+        reach_ratio,
+        throttled,
+        _clamp(_busy_by_others(newest[0], point, cpus)),
+        step_s,
+        step,
+        changed=True,
+        whole_ratio=_clamp(organic),
+        whole_s=at_s - points[0].at_s,
+    )
+
+
+def glance(track: Track, at_s: float, cpu: CpuCounters, *, count_steal: bool) -> Point:
+    """A point of these counters with our use as it was: enough while we use next to nothing."""
+    away_s = cpu.idle_s if count_steal else cpu.idle_s + cpu.steal_s
+    return Point(at_s, away_s, cpu.total_s, track.points[-1].own_s)
+
+
+def busy_between(before: Point, after: Point, cpus: float) -> float:
+    """The busy share between two points by the wall clock; below 0 or above 1 by rounding."""
+    return 1.0 - (after.away_s - before.away_s) / ((after.at_s - before.at_s) * cpus)
+
+
+def _step_ratio(away_s: float, counted_s: float, wall_s: float) -> float:
+    """Busy share of a step: the mean of both clocks, 0 to 1.
+
+    Idle time against wall time is true. The share of all counted time is what
+    monitoring agents compute; it counts short bursts by chance. The two differ
+    by a tenth of a point or two, and half of that is the most that either is
+    off when their mean is held.
+    """
+    wall = 1.0 - away_s / wall_s
+    stat = wall if counted_s <= 0 else 1.0 - away_s / counted_s
+    return (_clamp(wall) + _clamp(stat)) / 2
 
 
 def shares(before: Point, after: Point, cpus: float) -> tuple[float, float]:
     """The tenant's share and ours between two points in time, 0 to 1 each."""
     wall_s = (after.at_s - before.at_s) * cpus
-    return _organic(before, after, cpus), _clamp((after.own_s - before.own_s) / wall_s)
+    own = _clamp((after.own_s - before.own_s) / wall_s)
+    return _clamp(_busy_by_others(before, after, cpus)), own
 
 
-def _point(cpu: CpuCounters, reading: Reading, *, count_steal: bool) -> Point:
-    return Point(
-        reading.host.monotonic_s,
-        cpu.idle_s if count_steal else cpu.idle_s + cpu.steal_s,
-        cpu.total_s,
-        reading.own.cpu_s,
-    )
+def _kept(points: tuple[Point, ...]) -> tuple[Point, ...]:
+    """Those within the window, and of the old ones no more than one a second or so."""
+    while len(points) > 2 and points[1].at_s <= points[-1].at_s - LONGEST_S:
+        points = points[1:]
+    if len(points) > _FULLY and points[-_FULLY + 1].at_s - points[-_FULLY - 1].at_s <= _APART_S:
+        points = points[:-_FULLY] + points[-_FULLY + 1 :]
+    return points
 
 
-def _follows(before: Point, after: Point, cpus: float) -> bool:
-    return (
-        0 < after.at_s - before.at_s <= GAP_S
-        and after.away_s - before.away_s >= -_BACKWARD_S * cpus
-        and after.total_s >= before.total_s - _BACKWARD_S * cpus
-        and after.own_s >= before.own_s
-    )
+def _cut(points: tuple[Point, ...], cpus: float) -> tuple[int | None, float]:
+    """How many readings back the newest ones begin to differ from the whole, None if nowhere.
 
-
-def _cut(points: tuple[Point, ...], cpus: float) -> int | None:
-    """How many readings back the newest ones begin to differ from the whole; None if nowhere."""
-    count = len(points)
-    if count <= 2:
-        return None
-    last = points[-1]
-    # Not cut off at 0 and 1: else a rounding there would look like a change.
+    And the tenant's share over the whole, not cut off at 0 and 1: else a
+    rounding there would look like a change.
+    """
+    last, count = points[-1], len(points)
     whole = _busy_by_others(points[0], last, cpus)
-    # Ten times a second and in cold caches: in seconds and in one place, not in ratios by calls.
+    at_s, away_s, _, own_s = last
     for lag in _LAGS:
         if lag >= count - 1:
-            return None
-        first = points[-1 - lag]
-        span_s = cpus * (last.at_s - first.at_s)
-        organic_s = span_s - (last.away_s - first.away_s) - (last.own_s - first.own_s)
-        allowed_s = _QUANTA * _QUANTUM_S + _CHANGE_RATIO * span_s
-        if abs(organic_s - whole * span_s) > allowed_s:
-            return lag
-    return None
-
-
-def _organic(first: Point, last: Point, cpus: float) -> float:
-    return _clamp(_busy_by_others(first, last, cpus))
+            break
+        then_s, then_away_s, _, then_own_s = points[-1 - lag]
+        # In seconds, not in ratios: one division less.
+        span_s = cpus * (at_s - then_s)
+        organic_s = span_s - (away_s - then_away_s) - (own_s - then_own_s)
+        if abs(organic_s - whole * span_s) > _QUANTA * _QUANTUM_S + _CHANGE_RATIO * span_s:
+            return lag, whole
+    return None, whole
 
 
 def _busy_by_others(first: Point, last: Point, cpus: float) -> float:

@@ -35,7 +35,7 @@ def reading(
 ) -> Reading:
     """Counters of an idle host of two CPUs."""
     total_s = CPUS * at_s if total_s < 0 else total_s
-    cpu = CpuCounters(total_s=total_s, idle_s=0.0, steal_s=steal_s, online_cpus=CPUS)
+    cpu = CpuCounters(total_s=total_s, idle_s=0.0, steal_s=steal_s, cpus=CPUS)
     host = HostReading(monotonic_s=at_s, utc_s=utc_s, cpu=cpu, memory=None, disks=None)
     return Reading(host=host, own=OwnCounters(cpu_s=own_s))
 
@@ -61,7 +61,7 @@ class Stolen:
         self.own_s += own * STEP_S * CPUS
         self.idle_s += (1.0 - tenant - steal - own) * STEP_S * CPUS
         cpu = CpuCounters(
-            total_s=self.at_s * CPUS, idle_s=self.idle_s, steal_s=self.steal_s, online_cpus=CPUS
+            total_s=self.at_s * CPUS, idle_s=self.idle_s, steal_s=self.steal_s, cpus=CPUS
         )
         host = HostReading(monotonic_s=self.at_s, utc_s=self.at_s, cpu=cpu, memory=None, disks=None)
         return Reading(host=host, own=OwnCounters(cpu_s=self.own_s))
@@ -103,7 +103,7 @@ def test_control_with_its_brakes_never_asks_for_more_than_without(
         for _ in range(steps):
             before = host.state
             now = host.step(tenant, steal)
-            unbraked = host.think(now, replace(before, brake=Brake(), hours=OwnHours()), free)
+            unbraked = host.think(now, before._replace(brake=Brake(), hours=OwnHours()), free)
             assert 0.0 <= host.demand <= unbraked.demand_ratio + TINY
 
 

@@ -46,6 +46,8 @@ states = st.builds(
     GovernorState,
     demand_ratio=ratios,
     debt_s=st.floats(min_value=-0.1, max_value=0.1, allow_nan=False),
+    payback_s=st.floats(1.0, 4.0),
+    limited=st.booleans(),
 )
 
 
@@ -119,7 +121,7 @@ counters = st.one_of(
         total_s=st.floats(0, 1e6),
         idle_s=st.floats(0, 1e6),
         steal_s=st.floats(0, 1e6),
-        online_cpus=st.integers(1, 8),
+        cpus=st.integers(1, 8),
     ),
 )
 memories = st.one_of(
@@ -204,7 +206,7 @@ def test_a_failing_sensor_never_raises_a_lease(usage_s: float, missing: str) -> 
                 total_s=now_s * 2,
                 idle_s=now_s * 2 - usage_s * index,
                 steal_s=0.0,
-                online_cpus=2,
+                cpus=2,
             ),
             memory=None
             if blind and missing == "memory"

@@ -10,7 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from optimizer.control.decide import ControlState, decide_cpu
-from optimizer.model import CpuCounters, HostReading, Orders, OwnCounters, Reading
+from optimizer.control.resource import ResourceState
+from optimizer.model import CpuCounters, Orders, PerResource
 from tests.fakes import policy
 
 TINY = 1e-9
@@ -44,9 +45,17 @@ class Loop:
     state: ControlState = field(default_factory=ControlState)
     busy: list[float] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """A full cycle has allowed all that the target asks for."""
+        rest = ResourceState()
+        cpu = ResourceState(goal_ratio=self.target)
+        self.state = ControlState(resources=PerResource(cpu=cpu, memory=rest, disk=rest))
+
     def copy(self) -> Loop:
         """The same history, to go on in another way."""
-        return replace(self, busy=list(self.busy))
+        other = replace(self, busy=list(self.busy))
+        other.state = self.state
+        return other
 
     def live(self, tenant: float, *, step_s: float = STEP_S) -> None:
         """Let the host run for a step with the present demand."""
@@ -65,19 +74,14 @@ class Loop:
             total_s=shown(self.total_s),
             idle_s=shown(self.idle_s),
             steal_s=0.0,
-            online_cpus=self.cpus,
+            cpus=self.cpus,
         )
 
     def think(self, cpu: CpuCounters | None) -> float:
         """One cycle on these counters; the demand."""
-        host = HostReading(monotonic_s=self.at_s, utc_s=self.at_s, cpu=cpu, memory=None, disks=None)
-        self.state, decision = decide_cpu(
-            self.state,
-            Reading(host=host, own=OwnCounters(cpu_s=self.own_s)),
-            Orders(policy=policy(cpu=self.target)),
-        )
-        assert decision.lease == decision.demand_ratio
-        self.demand = decision.demand_ratio
+        orders = Orders(policy=policy(cpu=self.target))
+        self.state, self.demand = decide_cpu(self.state, self.at_s, cpu, self.own_s, orders)
+        assert self.demand == self.state.resources.cpu.governor.demand_ratio
         return self.demand
 
     def step(self, tenant: float, *, step_s: float = STEP_S) -> float:
@@ -205,20 +209,20 @@ def _frozen(loop: Loop, _: float) -> CpuCounters | None:
     last = loop.state.track.points
     if not last:
         return None
-    return replace(cpu, idle_s=last[-1].away_s, total_s=last[-1].total_s)
+    return cpu._replace(idle_s=last[-1].away_s, total_s=last[-1].total_s)
 
 
 def _idle_back(loop: Loop, by: float) -> CpuCounters | None:
     last = loop.state.track.points
-    return replace(loop.counters(), idle_s=last[-1].away_s - by) if last else None
+    return loop.counters()._replace(idle_s=last[-1].away_s - by) if last else None
 
 
 def _all_back(loop: Loop, by: float) -> CpuCounters | None:
     last = loop.state.track.points
     if not last:
         return None
-    return replace(
-        loop.counters(), idle_s=last[-1].away_s - by, total_s=max(0.0, last[-1].total_s - by)
+    return loop.counters()._replace(
+        idle_s=last[-1].away_s - by, total_s=max(0.0, last[-1].total_s - by)
     )
 
 

@@ -171,19 +171,13 @@ class SlicedHost(FakeHost):
 
     def read(self) -> HostReading:
         """Counters as the kernel would show them."""
-        return self._shown(super().read())
+        reading = super().read()
+        return replace(reading, cpu=_shown(reading.cpu))
 
-    def read_cpu(self) -> HostReading:
+    def read_cpu(self) -> tuple[float, CpuCounters | None]:
         """The CPU counters alone."""
-        return self._shown(super().read_cpu())
-
-    def _shown(self, reading: HostReading) -> HostReading:
-        cpu = reading.cpu
-        if cpu is None:
-            return reading
-        shown = replace(cpu, total_s=_floor(cpu.total_s), idle_s=_floor(cpu.idle_s))
-        assert isinstance(shown, CpuCounters)
-        return replace(reading, cpu=shown)
+        at_s, cpu = super().read_cpu()
+        return at_s, _shown(cpu)
 
     def observe(self) -> Observation:
         """What the workers have told."""
@@ -197,17 +191,23 @@ class SlicedHost(FakeHost):
         del self.plans[:-1]
         self._obey(before, plan.cpu)
 
-    def renew_cpu(self, decision: Decision) -> None:
+    def renew_cpu(self, demand_ratio: float) -> None:
         """Obey the CPU lease alone."""
         before = self.duty
-        super().renew_cpu(decision)
+        super().renew_cpu(demand_ratio)
         del self.plans[:-1]
-        self._obey(before, decision)
+        self._obey(before, self.plans[-1].cpu)
 
     def _obey(self, before: float, decision: Decision) -> None:
         self._level = decision.level_ratio
         for part in self._parts:
             part.obey(before, self.duty)
+
+
+def _shown(cpu: CpuCounters | None) -> CpuCounters | None:
+    if cpu is None:
+        return None
+    return cpu._replace(total_s=_floor(cpu.total_s), idle_s=_floor(cpu.idle_s))
 
 
 def _floor(seconds: float) -> float:

@@ -32,7 +32,7 @@ class StolenHost(FakeHost):
         """Counters as the model host has them now."""
         found = super().read()
         assert found.cpu is not None
-        cpu = replace(found.cpu, idle_s=found.cpu.idle_s - self.steal_s, steal_s=self.steal_s)
+        cpu = found.cpu._replace(idle_s=found.cpu.idle_s - self.steal_s, steal_s=self.steal_s)
         return replace(found, cpu=cpu)
 
 
@@ -81,6 +81,19 @@ def test_the_day_s_hours_run_out_and_come_back_at_midnight() -> None:
     fresh.live(220)
     assert fresh.plan.cpu.reason is Reason.HOLDING
     assert limits_said(fresh, Reason.OWN_HOURS) == ["demand.limited", "demand.freed"]
+
+
+def test_a_limit_that_ends_is_not_made_up_for() -> None:
+    """The hours' limit is lifted: 40 % at once, and never more than a rounding above."""
+    rig = Rig(rules=replace(policy(), own_hours_max=0.001))
+    rig.run_for(60)
+    assert rig.plan.cpu.reason is Reason.OWN_HOURS
+    rig.settled = replace(rig.settled, policy=policy())
+    seen = len(rig.host.plans)
+    rig.run_for(10)
+    demands = [plan.cpu.demand_ratio for plan in rig.host.plans[seen:]]
+    assert max(demands) <= 0.402
+    assert demands[-1] == pytest.approx(0.4, abs=0.001)
 
 
 def test_an_error_in_a_cycle_does_not_give_the_hours_back() -> None:

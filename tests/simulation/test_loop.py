@@ -6,7 +6,15 @@ import dataclasses
 
 import pytest
 
-from optimizer.model import ExitCause, Inhibit, PeriodMeans, Reason, Resource, StresserExit
+from optimizer.model import (
+    CpuCounters,
+    ExitCause,
+    Inhibit,
+    PeriodMeans,
+    Reason,
+    Resource,
+    StresserExit,
+)
 from tests.fakes import GIB, FakeHost, policy
 from tests.simulation.rig import Rig
 
@@ -195,15 +203,35 @@ def test_a_changed_target_is_obeyed_in_the_next_cycles() -> None:
         assert rig.cpu_mean(10) == pytest.approx(target, abs=0.002)
 
 
+@pytest.mark.parametrize("own_way", [True, False])
+@pytest.mark.parametrize("leaves_s", [1030.03, 1030.41, 1030.77])
+def test_a_tenant_that_leaves_is_made_up_for_at_once(leaves_s: float, *, own_way: bool) -> None:
+    """Above the target for 20 s without a demand of ours; a third of a second after it: 40 %."""
+
+    def tenant(now_s: float) -> float:
+        return 0.8 if 1010 <= now_s < leaves_s else 0.1
+
+    host = FakeHost(tenant_cpu=tenant)
+    rig = Rig(host)
+    if own_way:
+        rig.live(27)
+        assert rig.plan.cpu.reason is Reason.TENANT_ABOVE
+        assert rig.plan.cpu.demand_ratio == 0.0
+    else:
+        rig.run_for(leaves_s - host.now_s + 0.3)
+        assert rig.plan.cpu.demand_ratio == pytest.approx(0.3, abs=0.05)
+
+
 class BrokenSensors:
     """Raises for a number of reads, then works: a bug, for sensors never raise."""
 
     def __init__(self, host: FakeHost, failures: int) -> None:
         self.host, self.left = host, failures
 
-    def read_cpu(self) -> object:
+    def read_cpu(self) -> tuple[float, CpuCounters | None]:
         """The same."""
-        return self.read()
+        self.read()
+        return self.host.read_cpu()
 
     def read(self) -> object:
         """Raise while failures are left."""

@@ -18,7 +18,7 @@ def reading(
     at_s: float, *, steal_s: float = 0.0, own_s: float = 0.0, utc_s: float = 0.0
 ) -> Reading:
     """Counters of two CPUs at a time."""
-    cpu = CpuCounters(total_s=CPUS * at_s, idle_s=0.0, steal_s=steal_s, online_cpus=CPUS)
+    cpu = CpuCounters(total_s=CPUS * at_s, idle_s=0.0, steal_s=steal_s, cpus=CPUS)
     host = HostReading(monotonic_s=at_s, utc_s=utc_s, cpu=cpu, memory=None, disks=None)
     return Reading(host=host, own=OwnCounters(cpu_s=own_s))
 

@@ -45,7 +45,7 @@ class Box:
                 total_s=self.at_s * self.cpus,
                 idle_s=self.at_s * self.cpus - self.busy_s,
                 steal_s=0.0,
-                online_cpus=self.cpus,
+                cpus=self.cpus,
                 **self.counters,
             )
             host = HostReading(

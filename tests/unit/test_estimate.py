@@ -44,7 +44,7 @@ def reading(
         host=HostReading(
             monotonic_s=at_s,
             utc_s=at_s,
-            cpu=CpuCounters(total_s=total, idle_s=idle_s, steal_s=steal_s, online_cpus=cpus),
+            cpu=CpuCounters(total_s=total, idle_s=idle_s, steal_s=steal_s, cpus=cpus),
             memory=None,
             disks=None,
         ),

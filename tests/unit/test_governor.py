@@ -126,6 +126,14 @@ def test_no_windup_while_the_rise_is_limited() -> None:
     assert rate(owed, busy=0.0, rise=1.0).debt_s == pytest.approx(0.02)
 
 
+def test_a_limited_demand_owes_nothing() -> None:
+    """A step at 0 because of a limit is no debt; one that was too much is given back."""
+    limited = GovernorState(limited=True)
+    assert rate(limited, busy=0.0, rise=100.0).debt_s == 0.0
+    assert rate(limited, busy=0.0, rise=100.0).demand_ratio == pytest.approx(0.4)
+    assert rate(limited, busy=0.44).debt_s == pytest.approx(-0.004)
+
+
 def test_a_late_cpu_cycle_does_not_jump() -> None:
     """Five seconds without a cycle let the demand rise by one second's worth."""
     got = rate(GovernorState(), busy=0.0, step_s=5.0, rise=0.1)
