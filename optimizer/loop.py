@@ -186,7 +186,7 @@ class Daemon:
         return CYCLE_S if lively else EASY_CYCLE_S
 
     def cycle(self) -> bool:
-        """One governor cycle: the CPU always, all else twice a second.
+        """One governor cycle: the CPU always, all else each 0.8 s.
 
         Also when it is tight, when all was calm, and when a stresser has called.
         True when it was a full one.

@@ -1,4 +1,4 @@
-"""What is in force, and what is looked after about once a second: reload, mounts, web page."""
+"""What is in force, and what is looked after every few seconds: reload, mounts, web page."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from optimizer.errors import ConfigError, HistoryError
 STALE_S = 12.0
 """A status that is older than this was not written by a healthy daemon.
 
-It writes each second, and each five while nothing moves.
+It writes each two seconds, and each five while nothing moves.
 """
 WATCH_S = 1.0
 
