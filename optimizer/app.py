@@ -6,10 +6,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-from optimizer.adapters import platform
 from optimizer.adapters.clock import WakeableClock
 from optimizer.adapters.cpu_scope import CapacityWatch
 from optimizer.adapters.glances import GlancesWeb
@@ -21,106 +19,22 @@ from optimizer.adapters.status_file import StatusFile
 from optimizer.adapters.stresser_pool import StresserPool
 from optimizer.adapters.switch import FileSwitch
 from optimizer.control.brake import OwnHours, known_until, midnight
-from optimizer.control.disks import Scope, choose, eligible, keep
-from optimizer.control.host import class_target_ratio, host_class, nominal_memory_gb, targets
+from optimizer.derive import Machine, derive, look
 from optimizer.directories import Directories
 from optimizer.errors import HistoryError
-from optimizer.loop import Daemon, Ports, Settled
-from optimizer.model import Floor, HostClass, PerResource, Policy, Reason
-from optimizer.ports import Log
+from optimizer.loop import Daemon
+from optimizer.ports import Log, Ports
 from optimizer.publish import Publisher
 from optimizer.report.status import Host, Surroundings
-from optimizer.settings import Loaded, Settings, SettingsWatch
+from optimizer.settings import Loaded, SettingsWatch
 from optimizer.upkeep import Derived, Upkeep
 
 STATUS_NAME = "status.json"
 TEXT_NAME = "status.txt"
 HISTORY_NAME = "history.sqlite3"
 LOCK_NAME = "lock"
-CPU_RISE_PER_S = 4.0
-"""Share of the host's CPU by which the demand may rise in a second.
-
-The kernel gives way to the tenant at any moment, so this only keeps a wrong
-reading from becoming a full load at once.
-"""
-MEMORY_FLOOR = Floor(ratio=0.05, least_bytes=512 * 2**20)
-DISK_FLOOR = Floor(ratio=0.10, least_bytes=2 * 2**30)
 GROUP_REMOVE_S = 0.5
 """How long the end waits for the workers' group to be empty."""
-_MB = float(2**20)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """The host as found at the start."""
-
-    platform: str
-    nominal_memory_gb: float
-    host_class: HostClass
-    cpus: int
-
-
-def look(settings: Settings) -> Machine:
-    """What machine this is, and which class the settings put it in."""
-    visible_bytes, block_bytes = platform.memory_sizes()
-    nominal_gb = nominal_memory_gb(visible_bytes=visible_bytes, block_bytes=block_bytes)
-    return Machine(
-        platform=platform.platform_name(settings.platform),
-        nominal_memory_gb=nominal_gb,
-        host_class=host_class(
-            nominal_gb,
-            small_max_gb=settings.small_memory_max,
-            large_min_gb=settings.large_memory_min,
-        ),
-        cpus=os.cpu_count() or 1,
-    )
-
-
-def derive(settings: Settings, machine: Machine, previous: Scope | None = None) -> Derived:
-    """What the settings mean on this machine: targets, limits, filesystems."""
-    policy = Policy(
-        target=_targets(settings, machine),
-        ceiling=PerResource(
-            cpu=settings.cpu_ceiling / 100,
-            memory=settings.memory_ceiling / 100,
-            disk=settings.disk_ceiling / 100,
-        ),
-        memory_floor=MEMORY_FLOOR,
-        disk_floor=DISK_FLOOR,
-        cpu_rise_per_s=CPU_RISE_PER_S,
-        memory_rise_bytes_per_s=settings.memory_rise_mb_per_minute * _MB / 60,
-        disk_rise_bytes_per_s=settings.disk_rise_mb_per_second * _MB,
-        memory_metric=settings.memory_metric,
-        count_steal=settings.cpu_count_steal,
-        steal_max_ratio=settings.cpu_steal_max / 100,
-        own_hours_max=settings.cpu_own_hours_max or None,
-        hold_off_s=settings.hold_off_seconds,
-    )
-    settled = Settled(
-        policy=policy,
-        interval_s=settings.check_interval_seconds,
-        period_days=settings.monitor_period_days,
-    )
-    return Derived(
-        settled=settled, scope=disk_scope(settings, previous), cpu_scope=settings.cpu_scope
-    )
-
-
-def disk_scope(settings: Settings, previous: Scope | None) -> Scope:
-    """Which filesystems count, and where space is held; where it was held before if possible."""
-    path = settings.disk_stress_path
-    if path is not None and not path.is_dir():
-        note = f"DISK_STRESS_PATH={path} is no directory; make it, or mount the disk that has it."
-        return Scope(mounts=(), hold_path=None, reason=Reason.NO_DISK, note=note)
-    mounts = platform.mounts()
-    candidates = () if path is not None else eligible(mounts)
-    chosen = choose(
-        mounts,
-        data_disk_only=settings.data_disk_only,
-        stress_path=None if path is None else platform.resolved(path),
-        usage=platform.available_bytes(mount.mount for mount in candidates),
-    )
-    return chosen if previous is None else keep(chosen, previous)
 
 
 def running(directories: Directories) -> Holder | None:
@@ -242,27 +156,6 @@ def _run_locked(
         history.close()
         for name in (STATUS_NAME, TEXT_NAME):
             (runtime / name).unlink(missing_ok=True)
-
-
-def _targets(settings: Settings, machine: Machine) -> PerResource[float]:
-    class_ratio = class_target_ratio(
-        machine.nominal_memory_gb,
-        small_max_gb=settings.small_memory_max,
-        large_min_gb=settings.large_memory_min,
-        small_ratio=settings.target_utilization_small / 100,
-        large_ratio=settings.target_utilization_large / 100,
-        medium_ratio=_ratio(settings.medium_target),
-    )
-    overrides = PerResource(
-        cpu=_ratio(settings.target_cpu),
-        memory=_ratio(settings.target_memory),
-        disk=_ratio(settings.target_disk),
-    )
-    return targets(class_ratio, overrides)
-
-
-def _ratio(percent: float | None) -> float | None:
-    return None if percent is None else percent / 100
 
 
 def own_hours(

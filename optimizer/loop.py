@@ -4,27 +4,13 @@ from __future__ import annotations
 
 import gc
 import math
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from optimizer.control.brake import OwnHours
-from optimizer.control.decide import ControlState, Verdict, decide, decide_cpu, still_above
-from optimizer.control.estimate import estimate
-from optimizer.errors import HistoryError
-from optimizer.model import (
-    CycleReport,
-    Observation,
-    Orders,
-    PeriodMeans,
-    Plan,
-    Policy,
-    Reading,
-    Reason,
-    Record,
-    Sample,
-)
-from optimizer.ports import Actuators, Clock, History, Log, Notifier, Sensors, Switch
+from optimizer.control.decide import ControlState, decide, decide_cpu, still_above
+from optimizer.model import Observation, Orders, Reading, Reason, Settled
+from optimizer.ports import Ports
+from optimizer.record import Recorder
 
 CYCLE_S = 0.1
 """The governor's period when something has just moved or may at any moment: ten times a second."""
@@ -32,11 +18,6 @@ EASY_CYCLE_S = 0.2
 """The same while a settled tenant is made up to the target: small debts are left to pay back."""
 LIVELY_S = 0.5
 """For so long after the tenant has moved the cycles come at their fastest."""
-RECENT_READINGS = 6
-"""Readings, one for each publication, over which the utilisation is shown to people.
-
-About ten seconds, and up to thirty while nothing moves.
-"""
 CALM_CYCLE_S = 1.0
 """The period while nothing moves: all that moves the host much is seen by the stressers first."""
 FULL_S = 0.8
@@ -45,56 +26,12 @@ FULL_S = 0.8
 Within the promised second; the CPU alone, which moves faster, costs a third
 of a full cycle.
 """
-PUBLISH_S = 2.0
-"""How often the state is made visible and the outside is looked after, if nothing changes.
-
-A publication costs more than two cycles.
-"""
-CALM_PUBLISH_S = 5.0
-"""The same while nothing moves."""
 FAILURES_ALLOWED = 2
 """Cycles in a row that may fail; one more ends the daemon, and its manager restarts it."""
-MEANS_PAUSE_FACTOR = 500
-"""A query that took a second is not made again for 500: a fifth of a percent of the time.
-
-With 43,200 rows it takes 26 ms; only short intervals make histories much longer.
-"""
 CLOSE_S = 1.5
 """How long the end waits for the stressers to be gone; the promise is two seconds."""
-_LIMITS = frozenset((Reason.STEAL, Reason.OWN_HOURS, Reason.THROTTLED, Reason.CPU_LIMITED))
 EXIT_OK = 0
 EXIT_FAILED = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
-    """What the configuration says, as far as the loop is concerned."""
-
-    policy: Policy
-    interval_s: float
-    period_days: float
-
-
-@dataclass(slots=True, kw_only=True)
-class Ports:
-    """The loop's doors to the world."""
-
-    clock: Clock
-    sensors: Sensors
-    actuators: Actuators
-    history: History
-    switch: Switch
-    notifier: Notifier
-    log: Log
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Shown:
-    """What was last measured and appended, for people to see."""
-
-    sample: Sample | None = None
-    means: PeriodMeans | None = None
-    acknowledged: bool = True
 
 
 class Daemon:
@@ -120,11 +57,8 @@ class Daemon:
         self._disk_reason = disk_reason
         self._tend = tend
         self._stopping = False
+        self._recorder = Recorder(ports)
         self._state = ControlState(hours=own_hours or OwnHours())
-        self._first: Reading | None = None
-        self._record_due_s = 0.0
-        self._recent: deque[Reading] = deque(maxlen=RECENT_READINGS)
-        self._shown = _Shown()
         self._cycles = 0
         self._orders: Orders | None = None
         self._tight = False
@@ -132,10 +66,6 @@ class Daemon:
         self._called = False
         self._full_due_s = float("-inf")
         self._gap = False
-        self._cpus = 0.0
-        self._published_s = float("-inf")
-        self._reasons: tuple[Reason, ...] = ()
-        self._means_due_s = 0.0
 
     def stop(self) -> None:
         """End the loop after the cycle that is under way; safe in a signal handler."""
@@ -166,7 +96,7 @@ class Daemon:
                 # The next cycle does everything: only such a one proves that all works again.
                 self._state = ControlState(hours=self._state.hours)
                 self._orders, self._calm = None, False
-                self._published_s = float("-inf")
+                self._recorder.publish_soon()
                 self._ports.log.exception("cycle.failed", in_a_row=failures)
                 if failures > FAILURES_ALLOWED:
                     return EXIT_FAILED
@@ -217,14 +147,18 @@ class Daemon:
         self._state, self._tight = verdict.state, verdict.tight
         self._calm = verdict.calm and not verdict.tight
         self._log_exits(seen)
-        cpus = verdict.state.track.cpus
-        if verdict.measuring or self._gap or (cpus and cpus != self._cpus):
-            # Nothing can be said over a gap, nor from one number of CPUs to another.
-            self._gap, self._cpus = False, cpus
-            self._recent.clear()
-            self._first = None
-        recorded = self._record(reading, verdict, settled)
-        self._publish(reading, verdict, orders, recorded=recorded)
+        gap, self._gap = verdict.measuring or self._gap, False
+        published = self._recorder.take(
+            reading,
+            verdict,
+            orders,
+            settled,
+            gap=gap,
+            calm=self._calm,
+            cycle_count=self._cycles,
+        )
+        if published:
+            self._tend()
 
     def _cpu_cycle(self, orders: Orders) -> None:
         ports = self._ports
@@ -237,90 +171,6 @@ class Daemon:
         self._state, lease = decide_cpu(self._state, at_s, cpu, own_s, orders)
         ports.actuators.renew_cpu(lease)
         self._gap = self._gap or self._state.gap
-
-    def _record(self, reading: Reading, verdict: Verdict, settled: Settled) -> bool:
-        """Append the sample of the interval that has just ended; whether there was one."""
-        now_s = reading.host.monotonic_s
-        if self._first is None:
-            self._first, self._record_due_s = reading, now_s + settled.interval_s
-            return False
-        if now_s < self._record_due_s - CYCLE_S / 2:
-            return False
-        self._record_due_s = max(self._record_due_s, now_s - PUBLISH_S) + settled.interval_s
-        sample = estimate(self._first, reading, settled.policy)
-        self._first = reading
-        history = self._ports.history
-        acknowledged = history.append(Record(sample=sample, plan=verdict.plan))
-        self._shown = replace(self._shown, sample=sample, acknowledged=acknowledged)
-        self._refresh_means(settled)
-        return True
-
-    def _refresh_means(self, settled: Settled) -> None:
-        """Ask the history for the means, but spend no more than a small share of the time on it."""
-        clock = self._ports.clock
-        start_s = clock.monotonic()
-        if start_s < self._means_due_s:
-            return
-        try:
-            means = self._ports.history.means(clock.utc(), settled.period_days)
-        except HistoryError as exc:
-            self._ports.log.warning("history.read_failed", cause=str(exc))
-            means = None
-        end_s = clock.monotonic()
-        self._means_due_s = end_s + (end_s - start_s) * MEANS_PAUSE_FACTOR
-        self._shown = replace(self._shown, means=means)
-
-    def _publish(
-        self, reading: Reading, verdict: Verdict, orders: Orders, *, recorded: bool
-    ) -> None:
-        now_s = reading.host.monotonic_s
-        called = verdict.plan.cpu.reason is Reason.MEASURING and not verdict.measuring
-        if called and not recorded:
-            return  # a stresser has called: the next cycle knows more
-        reasons = tuple(decision.reason for decision in verdict.plan)
-        pause_s = CALM_PUBLISH_S if self._calm else PUBLISH_S
-        news = recorded or reasons != self._reasons
-        if not news and now_s < self._published_s + pause_s - CYCLE_S / 2:
-            return
-        self._log_limits(verdict.plan, self._reasons)
-        self._reasons, self._published_s = reasons, now_s
-        recent = None
-        if self._recent:
-            recent = estimate(self._recent[0], reading, orders.policy)
-        self._recent.append(reading)
-        if self._shown.means is None:
-            self._refresh_means(self._settled())
-        shown = self._shown
-        report = CycleReport(
-            utc_s=reading.host.utc_s,
-            cycle_count=self._cycles,
-            recent=recent,
-            sample=shown.sample,
-            plan=verdict.plan,
-            orders=orders,
-            stressers=self._ports.actuators.states(),
-            means=shown.means,
-            own_day_s=self._state.hours.used_s,
-            acknowledged=shown.acknowledged,
-            sensor_failures=reading.host.failures,
-        )
-        if recorded:
-            self._ports.notifier.recorded(report)
-        self._ports.notifier.publish(report)
-        self._tend()
-
-    def _log_limits(self, plan: Plan, before: tuple[Reason, ...]) -> None:
-        """Say when something begins or ceases to keep the load below its target."""
-        for decision, old in zip(plan, before, strict=False):
-            if decision.reason is old:
-                continue
-            name = decision.resource.value
-            if decision.reason in _LIMITS:
-                self._ports.log.warning(
-                    "demand.limited", resource=name, reason=decision.reason.value
-                )
-            elif old in _LIMITS:
-                self._ports.log.info("demand.freed", resource=name, reason=old.value)
 
     def _log_exits(self, seen: Observation) -> None:
         for event in seen.exits:

@@ -413,6 +413,15 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What the configuration says, as far as the loop is concerned."""
+
+    policy: Policy
+    interval_s: float
+    period_days: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Floor:
     """What stays free: the larger of a share of the capacity and a number of bytes."""
 

@@ -5,6 +5,7 @@ tests/fakes.py holds the fakes; tests/contract/ runs the same tests on both.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from optimizer.model import (
@@ -147,3 +148,16 @@ class Notifier(Protocol):
     def recorded(self, report: CycleReport) -> None:
         """Tell that a sample was taken and appended to the history; never raises."""
         ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Ports:
+    """The loop's doors to the world."""
+
+    clock: Clock
+    sensors: Sensors
+    actuators: Actuators
+    history: History
+    switch: Switch
+    notifier: Notifier
+    log: Log

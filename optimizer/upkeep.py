@@ -8,8 +8,7 @@ from typing import Protocol
 
 from optimizer.control.disks import Scope
 from optimizer.errors import ConfigError
-from optimizer.loop import Settled
-from optimizer.model import CpuScope, Reason
+from optimizer.model import CpuScope, Reason, Settled
 from optimizer.ports import Log
 from optimizer.settings import Loaded, Settings
 

@@ -37,7 +37,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.ports": (VALUES, set()),
     "optimizer.control": ({"optimizer.control"} | VALUES, set()),
     "optimizer.control.forecast": ({"optimizer.control"} | VALUES, {"numpy"}),
-    "optimizer.loop": (DOORS | VALUES, {"structlog"}),
+    "optimizer.loop": ({"optimizer.record"} | DOORS | VALUES, {"structlog"}),
+    "optimizer.record": (DOORS | VALUES, set()),
     "optimizer.adapters": (
         {"optimizer.ports", "optimizer.atomic"} | VALUES,
         {"psutil", "structlog"},
@@ -53,7 +54,11 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.settings_keys": (SETTINGS | VALUES, set()),
     "optimizer.settings_file": (SETTINGS | VALUES, {"dotenv"}),
     "optimizer.publish": ({"optimizer.report", "optimizer.ports"} | VALUES, set()),
-    "optimizer.upkeep": ({"optimizer.loop", "optimizer.settings"} | DOORS | VALUES, set()),
+    "optimizer.upkeep": ({"optimizer.settings"} | DOORS | VALUES, set()),
+    "optimizer.derive": (
+        {"optimizer.adapters.platform", "optimizer.settings", "optimizer.upkeep"} | DOORS | VALUES,
+        set(),
+    ),
     "optimizer.app": ({"optimizer"}, set()),
     "optimizer.cli": ({"optimizer"}, set()),
     "optimizer.__main__": ({"optimizer"}, set()),

@@ -23,14 +23,14 @@ def define(parser: argparse.ArgumentParser, _name: str) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Print what is done and why; starts nothing and changes nothing."""
-    from optimizer import app
+    from optimizer.derive import derive, look
     from optimizer.report.explain import Pace, sentences
 
     try:
         found = configured(args)
     except ConfigError as exc:
         return say_faults(exc)
-    policy = app.derive(found.loaded.settings, app.look(found.loaded.settings)).settled.policy
+    policy = derive(found.loaded.settings, look(found.loaded.settings)).settled.policy
     pace = Pace(
         memory_bytes_per_s=policy.memory_rise_bytes_per_s,
         disk_bytes_per_s=policy.disk_rise_bytes_per_s,
@@ -76,6 +76,7 @@ def _measured_status(found: Configured) -> dict[str, Any]:
     from optimizer.adapters.switch import FileSwitch
     from optimizer.control.decide import ControlState, decide
     from optimizer.control.estimate import estimate
+    from optimizer.derive import derive, look
     from optimizer.model import (
         CycleReport,
         Observation,
@@ -88,8 +89,8 @@ def _measured_status(found: Configured) -> dict[str, Any]:
     from optimizer.report.status import Surroundings, document
 
     settings = found.loaded.settings
-    machine = app.look(settings)
-    derived = app.derive(settings, machine)
+    machine = look(settings)
+    derived = derive(settings, machine)
     capacity = CapacityWatch(settings.cpu_scope)
     sensors = HostSensors(disk_mounts=derived.scope.mounts, capacity=capacity)
     nothing = Observation(own=OwnCounters())

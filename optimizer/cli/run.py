@@ -18,7 +18,7 @@ from optimizer.cli.common import define as define_common
 from optimizer.errors import AlreadyRunningError, ConfigError, OptimizerError
 
 if TYPE_CHECKING:
-    from optimizer.app import Machine
+    from optimizer.derive import Machine
     from optimizer.upkeep import Derived
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from optimizer.control.brake import known_until
-from optimizer.loop import Daemon, Ports, Settled
-from optimizer.model import Plan, Policy, Reason
+from optimizer.loop import Daemon
+from optimizer.model import Plan, Policy, Reason, Settled
+from optimizer.ports import Ports
 from tests.fakes import FakeHistory, FakeHost, FakeLog, FakeNotifier, FakeSwitch, policy
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from optimizer.adapters.history import SqliteHistory
-from optimizer.app import derive, look, own_hours
+from optimizer.app import own_hours
+from optimizer.derive import derive, look
 from optimizer.settings import load
 from tests.contract.test_history import make_record
 from tests.fakes import FakeLog

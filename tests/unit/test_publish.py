@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from optimizer.loop import Daemon, Ports, Settled
-from optimizer.model import CycleReport, HostClass, Reason
+from optimizer.loop import Daemon
+from optimizer.model import CycleReport, HostClass, Reason, Settled
+from optimizer.ports import Ports
 from optimizer.publish import Publisher
 from optimizer.report.status import Host, Surroundings, document
 from tests.fakes import FakeHistory, FakeHost, FakeLog, FakeNotifier, FakeSwitch, policy

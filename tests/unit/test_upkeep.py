@@ -6,8 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from optimizer.control.disks import Scope
 from optimizer.errors import ConfigError
-from optimizer.loop import Settled
-from optimizer.model import Reason
+from optimizer.model import Reason, Settled
 from optimizer.settings import Loaded, Settings
 from optimizer.upkeep import SCAN_S, Derived, Upkeep
 from tests.fakes import FakeLog, policy
