@@ -53,8 +53,8 @@ class Arm:
             # A session of its own: it is stopped as a whole, and is another autogroup than ours.
             process = subprocess.Popen(
                 self.command,
-                cwd=PROJECT,
-                env={**os.environ, **dict.fromkeys(names, place)},
+                cwd=place,  # stress-ng wants to write where it is
+                env={**os.environ, **dict.fromkeys(names, place), "PYTHONPATH": str(PROJECT)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=said,
