@@ -46,7 +46,12 @@ class Arm:
             yield None
             return
         with contextlib.ExitStack() as stack:
-            idle = stack.enter_context(group(f"bench-filler-{os.getpid()}", idle=self.wrapped))
+            idle = None
+            if self.wrapped:
+                idle = stack.enter_context(group(f"bench-filler-{os.getpid()}", idle=True))
+                if idle is None:
+                    message = f"{self.name}: no idle group can be made any more"
+                    raise OSError(message)
             place = stack.enter_context(tempfile.TemporaryDirectory(dir=_memory_directory()))
             said = stack.enter_context(tempfile.TemporaryFile(dir=_memory_directory()))
             names = ("STATE_DIRECTORY", "LOGS_DIRECTORY", "RUNTIME_DIRECTORY")

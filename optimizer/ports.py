@@ -69,8 +69,11 @@ class Actuators(Protocol):
         """Renew the leases; start a stresser when its lease is above 0 and it does not run."""
         ...
 
-    def renew_cpu(self, demand_ratio: float) -> None:
-        """Renew the lease of CPU stressers that run; starts and ends nothing, ends a watch."""
+    def renew_cpu(self, demand_ratio: float) -> bool:
+        """Renew the lease of CPU stressers and end their watch; starts nothing.
+
+        False when none runs.
+        """
         ...
 
     def states(self) -> PerResource[StresserState]:

@@ -24,7 +24,7 @@ from optimizer.ports import Ports
 RECENT_READINGS = 6
 """Readings, one for each publication, over which the utilisation is shown to people.
 
-About ten seconds, and up to thirty while nothing moves.
+Twelve seconds or so, and up to thirty while nothing moves.
 """
 PUBLISH_S = 2.0
 """How often the state is made visible and the outside is looked after, if nothing changes.
@@ -65,6 +65,7 @@ class Recorder:
         self._published_s = float("-inf")
         self._reasons: tuple[Reason, ...] = ()
         self._means_due_s = 0.0
+        self._awaiting = False
 
     def publish_soon(self) -> None:
         """Whatever the next cycle brings is to be seen."""
@@ -133,7 +134,9 @@ class Recorder:
     def _due(self, reading: Reading, verdict: Verdict, *, recorded: bool, calm: bool) -> bool:
         if recorded:
             return True
-        if verdict.plan.cpu.reason is Reason.MEASURING and not verdict.measuring:
+        called = verdict.plan.cpu.reason is Reason.MEASURING and not verdict.measuring
+        self._awaiting = called and not self._awaiting
+        if self._awaiting:
             return False  # a stresser has called: the next cycle knows more
         pause_s = CALM_PUBLISH_S if calm else PUBLISH_S
         late = reading.host.monotonic_s >= self._published_s + pause_s - _EARLY_S

@@ -81,6 +81,7 @@ class FakeHost:
     busy_s: float = 0.0
     own_cpu_s: float = 0.0
     duty: float = 0.0
+    cpu_runs: bool = False
     held: dict[Resource, int] = field(default_factory=dict)
     exits: list[StresserExit] = field(default_factory=list)
     plans: list[Plan] = field(default_factory=list)
@@ -158,13 +159,14 @@ class FakeHost:
         """CPU seconds of the model's stressers."""
         return self.own_cpu_s
 
-    def renew_cpu(self, demand_ratio: float) -> None:
-        """Obey the CPU lease alone."""
+    def renew_cpu(self, demand_ratio: float) -> bool:
+        """Obey the CPU lease alone, where stressers run."""
         before = self.plans[-1].cpu
-        if self.duty > 0 or not before.stop:
+        if self.cpu_runs:
             self.duty = demand_ratio
         decision = replace(before, demand_ratio=demand_ratio, lease=demand_ratio, level_ratio=None)
         self.plans.append(replace(self.plans[-1], cpu=decision))
+        return self.cpu_runs
 
     def observe(self) -> Observation:
         """Ledgers and the ends that a test has put into `exits`."""
@@ -183,6 +185,7 @@ class FakeHost:
     def apply(self, plan: Plan) -> None:
         """Take and give back at once what the leases say."""
         self.plans.append(plan)
+        self.cpu_runs = not plan.cpu.stop and (self.cpu_runs or plan.cpu.lease > 0)
         self.duty = plan.cpu.lease
         self.held = {
             Resource.MEMORY: int(plan.memory.lease),
@@ -208,7 +211,7 @@ class FakeHost:
 
     def _let_go(self, resource: Resource) -> None:
         if resource is Resource.CPU:
-            self.duty = 0.0
+            self.duty, self.cpu_runs = 0.0, False
         else:
             self.held[resource] = 0
 

@@ -16,6 +16,7 @@ _MONOTONIC_COARSE = 6
 """A clock that is set forward at each tick. Source: clock_getres(2), linux/time.h."""
 _LONGEST_TICK_S = 0.0101
 _AFTER_TICK_S = 0.0003
+_PHASE_LOOKS = 3
 
 
 def tick_phase_s() -> float:
@@ -28,13 +29,20 @@ def tick_phase_s() -> float:
     length_s = time.clock_getres(_MONOTONIC_COARSE)
     if length_s > _LONGEST_TICK_S:
         return 0.0
-    now_s = time.monotonic()
-    until_s, coarse = now_s + 3 * length_s, time.clock_gettime_ns(_MONOTONIC_COARSE)
-    while now_s < until_s:
-        now_s = time.monotonic()
-        if time.clock_gettime_ns(_MONOTONIC_COARSE) != coarse:
-            return now_s % length_s
-    return 0.0
+    looks: list[float] = []
+    now_s, coarse = time.monotonic(), time.clock_gettime_ns(_MONOTONIC_COARSE)
+    until_s = now_s + 2 * _PHASE_LOOKS * length_s
+    while now_s < until_s and len(looks) < _PHASE_LOOKS:
+        now_s, before = time.monotonic(), coarse
+        coarse = time.clock_gettime_ns(_MONOTONIC_COARSE)
+        if coarse != before:
+            looks.append(now_s % length_s)
+    if not looks:
+        return 0.0
+    # An interrupt can be late, so the earliest counts: on a circle, seen from the first.
+    first, half_s = looks[0], length_s / 2
+    earliest_s = min((look - first + half_s) % length_s for look in looks) - half_s
+    return (first + earliest_s) % length_s
 
 
 class WakeableClock:

@@ -28,7 +28,7 @@ from optimizer.adapters.cgroups import (
 from optimizer.adapters.kernel_file import KernelFile
 from optimizer.model import CpuCapacity, CpuCounters, CpuScope
 
-AGE_S = 1.0
+AGE_S = 0.75
 """CPUs and quotas change seldom; they are read again when they are older than this."""
 PLACES_AGE_S = 60.0
 """Mounts, and the groups that we are in, change hardly ever; the table of mounts may be long."""
@@ -89,6 +89,7 @@ class CapacityWatch:
         self._affinity = affinity or _affinity
         self._monotonic = monotonic
         self._view: CpuView | None = None
+        self._failed = False
         self._until_s = -math.inf
         self._found: _Places | None = None
         self._found_until_s = -math.inf
@@ -104,15 +105,20 @@ class CapacityWatch:
         return self._view.capacity
 
     def view(self, *, look: bool = True) -> CpuView:
-        """The view of now; with `look` false the last one, if there is one.
+        """The view of now; with `look` false the last one, if there is one and it stands.
 
         Raises OSError or ValueError when something cannot be read that exists:
         a limit that is not known is not taken for none.
         """
-        now_s = self._monotonic()
-        if self._view is None or (look and now_s >= self._until_s):
-            self._view = self._look()
-            self._until_s = now_s + AGE_S
+        if look or self._view is None:
+            now_s = self._monotonic()
+            if self._view is None or self._failed or now_s >= self._until_s:
+                self._failed = True
+                self._view = self._look()
+                self._failed = False
+                self._until_s = now_s + AGE_S
+        elif self._failed:
+            raise ValueError("the CPU's limits could not be read")
         return self._view
 
     def _look(self) -> CpuView:

@@ -128,6 +128,9 @@ class HostSensors:
     def read(self) -> HostReading:
         """All counters now; never raises."""
         failures: list[tuple[str, str]] = []
+        memory = _attempt("memory", self._read_memory, failures)
+        disks = _attempt("disk", self._read_disks, failures)
+        # Last, for what our own processes used is asked for next.
         before_s = time.monotonic()
         cpu = _attempt("cpu", lambda: self._read_cpu(look=True), failures)
         after_s = time.monotonic()
@@ -136,8 +139,8 @@ class HostSensors:
             monotonic_s=(before_s + after_s) / 2,
             utc_s=time.time(),
             cpu=cpu,
-            memory=_attempt("memory", self._read_memory, failures),
-            disks=_attempt("disk", self._read_disks, failures),
+            memory=memory,
+            disks=disks,
             failures=tuple(failures),
         )
 
@@ -177,7 +180,7 @@ def portable_cpu() -> CpuCounters:
     cpus = psutil.cpu_count()
     if not cpus:
         raise ValueError("the number of CPUs is not known")
-    return CpuCounters(total_s=total_s, idle_s=times.idle, steal_s=0.0, cpus=cpus)
+    return CpuCounters(total_s=total_s, idle_s=times.idle, steal_s=0.0, cpus=cpus, watchable=False)
 
 
 def portable_memory() -> MemoryCounters:

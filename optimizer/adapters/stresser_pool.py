@@ -113,11 +113,13 @@ class StresserPool:
             used_s += process.cpu_s()
         return used_s
 
-    def renew_cpu(self, demand_ratio: float) -> None:
-        """Renew the lease of the CPU stressers that run; they watch nothing from now on."""
+    def renew_cpu(self, demand_ratio: float) -> bool:
+        """Renew the lease of the CPU stressers, which watch nothing from now on; if any run."""
         now_s, wanted = self._monotonic(), min(1.0, demand_ratio * self._scale)
-        for process in self._running[Resource.CPU]:
+        processes = self._running[Resource.CPU]
+        for process in processes:
             process.renew(wanted, now_s)
+        return bool(processes)
 
     def apply(self, plan: Plan) -> None:
         """Renew, start or end each resource's stressers as decided."""

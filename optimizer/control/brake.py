@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from optimizer.control.guard import Limited
 from optimizer.model import Policy, Reading, Reason
 
-_LOOK_S = 1.0
-"""Steal is looked at once a second at most: hundredths of a second are all that is told."""
+_LOOK_S = 0.75
+"""Steal is looked at about once a second: hundredths of a second are all that is told."""
 _MEAN_S = 10.0
 """Over about how long the share of steal is averaged."""
 _LOWER_FACTOR = 0.8
@@ -68,7 +68,7 @@ def press(before: Brake, reading: Reading, demand_ratio: float, policy: Policy) 
         share += (min(1.0, steal_s / total_s) - share) * min(1.0, span_s / _MEAN_S)
         share = share if share >= _NOTHING_RATIO else 0.0
         if share > policy.steal_max_ratio:
-            most = min(most, demand_ratio) * _LOWER_FACTOR
+            most = min(most, demand_ratio) * _LOWER_FACTOR**span_s
         elif share <= policy.steal_max_ratio * _EASE_RATIO:
             most = min(1.0, most + _GROWTH_PER_S * span_s)
     return Brake(

@@ -9,7 +9,7 @@ from optimizer.control.brake import Brake, OwnHours, caps, charge, press
 from optimizer.control.estimate import disk_utilisation, memory_utilisation
 from optimizer.control.guard import Limited
 from optimizer.control.resource import ResourceState, Seen, decide_between, decide_one, lived
-from optimizer.control.track import GAP_S, Point, Track, advance, busy_between, glance
+from optimizer.control.track import GAP_S, Point, Track, advance, busy_between, glance, settle
 from optimizer.model import (
     CpuCounters,
     Decision,
@@ -80,7 +80,7 @@ def decide(state: ControlState, reading: Reading, seen: Observation, orders: Ord
     measuring = _begins(state, now_s)
     count_steal = orders.policy.count_steal
     track = advance(
-        _glanced(state),
+        settle(state.track, state.glanced, now_s, reading.own.cpu_s),
         now_s,
         reading.host.cpu,
         reading.own.cpu_s,
@@ -106,7 +106,7 @@ def decide(state: ControlState, reading: Reading, seen: Observation, orders: Ord
     disk_state, disk_decision = one(
         Resource.DISK, Seen(now_s=now_s, measuring=measuring, usage=disk)
     )
-    calm = _calm(track, cpu_state, cpu_decision) and _watchable(reading, cpu_decision)
+    calm = _calm(track, cpu_state, cpu_decision) and _watchable(reading, cpu_decision, orders)
     if calm and track.known:
         cpu_decision = replace(cpu_decision, level_ratio=track.total_ratio)
     return Verdict(
@@ -123,6 +123,19 @@ def decide(state: ControlState, reading: Reading, seen: Observation, orders: Ord
         tight=_tight(memory) or _tight(disk),
         calm=calm,
     )
+
+
+def let_go(state: ControlState) -> ControlState:
+    """What is still true after all load was let go because of an error: what forbids load."""
+
+    def kept(one: ResourceState) -> ResourceState:
+        return ResourceState(
+            life=one.life, hold_off_until_s=one.hold_off_until_s, throttle=one.throttle
+        )
+
+    cpu, memory, disk = state.resources
+    resources = PerResource(cpu=kept(cpu), memory=kept(memory), disk=kept(disk))
+    return ControlState(brake=state.brake, hours=state.hours, resources=resources)
 
 
 def still_above(
@@ -153,20 +166,15 @@ def decide_cpu(
     `own_s` is what we had used when the counters were read. Without counters
     nothing changes: the next full cycle sees to it.
     """
-    last_s, _, _, brake, hours, resources, _ = state
+    last_s, _, track, brake, hours, resources, glanced = state
     if cpu is None:
         return state, resources.cpu.lease
     gap = last_s is None or not 0 < at_s - last_s <= GAP_S
-    track = advance(_glanced(state), at_s, cpu, own_s, count_steal=orders.policy.count_steal)
+    track = settle(track, glanced, at_s, own_s)
+    track = advance(track, at_s, cpu, own_s, count_steal=orders.policy.count_steal)
     after = decide_between(resources.cpu, track, orders.policy)
     resources = PerResource(cpu=after, memory=resources.memory, disk=resources.disk)
     return ControlState(at_s, gap, track, brake, hours, resources), after.lease
-
-
-def _glanced(state: ControlState) -> Track:
-    if state.glanced is None:
-        return state.track
-    return state.track._replace(points=(*state.track.points, state.glanced))
 
 
 def _calm(track: Track, state: ResourceState, decision: Decision) -> bool:
@@ -176,9 +184,13 @@ def _calm(track: Track, state: ResourceState, decision: Decision) -> bool:
     return settled and decision.reason is Reason.HOLDING
 
 
-def _watchable(reading: Reading, decision: Decision) -> bool:
+def _watchable(reading: Reading, decision: Decision, orders: Orders) -> bool:
     """Whether the stressers can watch what we measure, or there is nothing to watch."""
-    return decision.stop or (reading.host.cpu is not None and reading.host.cpu.watchable)
+    cpu = reading.host.cpu
+    if decision.stop or cpu is None:
+        return decision.stop
+    # They count steal as idle.
+    return cpu.watchable and not (orders.policy.count_steal and cpu.steal_s > 0)
 
 
 def _begins(state: ControlState, now_s: float) -> bool:

@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 
 from optimizer.control.track import Point, Track, shares
 
-_LOOK_S = 1.0
+_LOOK_S = 0.75
 """How often the count is looked at; the tenant's bursts are shorter than that."""
+_FRESH_S = 2.0
+"""For so long after it was lowered the count may tell of what was before."""
 _LOWER_FACTOR = 0.25
 _LEAST_RATIO = 0.005
 """Less than this is not worth a worker that wakes ten times a second."""
@@ -61,8 +63,7 @@ def press(state: Throttle, track: Track, hold_off_s: float) -> Throttle:
         loaded_s = last.at_s if state.loaded_s is None else state.loaded_s
     most, lowered_s = state.most_ratio, state.lowered_s
     settled = loaded_s is not None and last.at_s - loaded_s > _START_S
-    # The count can be as old as a look, and tell of what was lowered for already.
-    fresh = last.at_s - lowered_s > 2 * _LOOK_S
+    fresh = last.at_s - lowered_s > _FRESH_S
     ran_out = track.throttled > state.counted and organic_ratio >= _TENANT_RATIO
     if settled and fresh and ran_out:
         most, lowered_s = min(most, own_ratio) * _LOWER_FACTOR, last.at_s

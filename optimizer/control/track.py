@@ -110,8 +110,9 @@ def advance(
     """The track with the counters of `at_s`, at which we had used `own_s`.
 
     Begun anew where the old one does not lead there: after a gap in time, when
-    CPUs came or went, when a counter ran backwards, and when the host is known
-    to have `stirred` since the reading before. Empty without counters.
+    CPUs came or went, when a counter ran backwards or faster than time, and
+    when the host is known to have `stirred` since the reading before. Empty
+    without counters.
 
     Runs ten times a second in cold caches: few calls, and nothing worked out twice.
     """
@@ -129,7 +130,9 @@ def advance(
         total_s - before.total_s,
     )
     backwards = away_s < back_s or counted_s < back_s or own_s < before.own_s
-    if backwards or not 0 < step_s <= GAP_S:
+    # More idle time than there was time: it is counted in another way from now on.
+    odd = backwards or away_s > step_s * cpus - back_s
+    if odd or not 0 < step_s <= GAP_S:
         return Track((point,), cpus, reach_ratio, throttled)
     step = _step_ratio(away_s, counted_s, step_s * cpus)
     points = _kept((*points, point))
@@ -152,9 +155,22 @@ def advance(
 
 
 def glance(track: Track, at_s: float, cpu: CpuCounters, *, count_steal: bool) -> Point:
-    """A point of these counters with our use as it was: enough while we use next to nothing."""
+    """A point of these counters; our use is as it was, until settle() knows better."""
     away_s = cpu.idle_s if count_steal else cpu.idle_s + cpu.steal_s
     return Point(at_s, away_s, cpu.total_s, track.points[-1].own_s)
+
+
+def settle(track: Track, glanced: Point | None, at_s: float, own_s: float) -> Track:
+    """The track with what was only glanced at, as if we had used our CPU time evenly since.
+
+    `own_s` is what we had used at `at_s`.
+    """
+    last = track.points[-1] if track.points else None
+    if glanced is None or last is None or not last.at_s < glanced.at_s < at_s:
+        return track
+    share = (glanced.at_s - last.at_s) / (at_s - last.at_s)
+    point = glanced._replace(own_s=last.own_s + share * (own_s - last.own_s))
+    return track._replace(points=(*track.points, point))
 
 
 def busy_between(before: Point, after: Point, cpus: float) -> float:

@@ -106,6 +106,23 @@ def test_stop_ends_and_a_later_lease_starts_again(actuators: tuple[Actuators, Ru
     assert pool.observe().own.cpu_s >= before_s
 
 
+def test_a_renewal_moves_what_runs_and_starts_nothing(
+    actuators: tuple[Actuators, Run],
+) -> None:
+    """Told that there is nobody to obey, before the first start and after a stop."""
+    pool, until = actuators
+    pool.apply(plan(0.0, 0.0))
+    assert not pool.renew_cpu(0.5)
+    assert pool.states().cpu.pids == ()
+    pool.apply(plan(0.2, 0.0))
+    start_s = pool.observe().own.cpu_s
+    until(lambda: pool.renew_cpu(0.3) and pool.observe().own.cpu_s - start_s > 0.1)
+    assert pool.renew_cpu(0.0)
+    pool.apply(plan(0.0, 0.0, stop=True))
+    assert not pool.renew_cpu(0.5)
+    assert pool.states().cpu.pids == ()
+
+
 def test_release_lets_go_of_everything_at_once(actuators: tuple[Actuators, Run]) -> None:
     """After release nothing is held and nothing is reported as an unwanted end."""
     pool, until = actuators

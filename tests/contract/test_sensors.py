@@ -169,6 +169,7 @@ def test_the_readers_of_other_platforms_agree_with_psutil_too() -> None:
     cpu, memory = portable_cpu(), portable_memory()
     assert 0 < cpu.idle_s <= cpu.total_s
     assert (cpu.steal_s, cpu.cpus) == (0.0, psutil.cpu_count())
+    assert not cpu.watchable  # stressers can look at /proc/stat only
     assert memory.total_bytes == psutil.virtual_memory().total
     assert 0 <= memory.free_bytes + memory.cache_bytes <= memory.total_bytes
 

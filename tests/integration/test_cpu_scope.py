@@ -257,7 +257,7 @@ def test_a_cpu_that_goes_and_comes_back_is_followed() -> None:
         pool.observe()
         return (
             found is not None
-            and found.online_cpus == workers
+            and found.cpus == workers
             and len(pool.states().cpu.pids) == workers + 1
         )
 

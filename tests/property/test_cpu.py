@@ -9,9 +9,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from optimizer.control.decide import ControlState, decide_cpu
+from optimizer.control.decide import GLANCE_RATIO, ControlState, decide, decide_cpu, still_above
 from optimizer.control.resource import ResourceState
-from optimizer.model import CpuCounters, Orders, PerResource
+from optimizer.model import (
+    CpuCounters,
+    HostReading,
+    Inhibit,
+    Observation,
+    Orders,
+    OwnCounters,
+    PerResource,
+    Reading,
+)
 from tests.fakes import policy
 
 TINY = 1e-9
@@ -119,6 +128,78 @@ def test_demand_is_within_the_ceiling_and_rises_no_faster_than_it_may(
         assert usage is not None
         assert 0.0 <= demand <= max(0.0, loop.ceiling - usage.organic_ratio) + TINY
         assert demand <= before + RISE_PER_S * STEP_S + TINY
+
+
+@given(loop=loops, history=histories, glances=st.integers(0, 4), after=shares)
+def test_waiting_for_the_tenant_ends_when_it_has_left(
+    loop: Loop, history: list[tuple[float, int]], glances: int, after: float
+) -> None:
+    """Glances change nothing that is decided; the first below the setpoint decides, and fully."""
+    loop.run([*history, (1.0, 25)])
+    assert loop.demand == 0.0
+    orders = Orders(policy=policy(cpu=loop.target))
+    for _ in range(glances):
+        loop.live(1.0)
+        waiting = still_above(loop.state, loop.at_s, loop.counters(), orders)
+        assert waiting is not None
+        assert waiting.resources is loop.state.resources
+        loop.state = waiting
+    loop.live(after)
+    waiting = still_above(loop.state, loop.at_s, loop.counters(), orders)
+    rounding = 0.02 / (loop.cpus * STEP_S)
+    if after < loop.target + GLANCE_RATIO - rounding:
+        assert waiting is None
+    if after > loop.target + GLANCE_RATIO + rounding:
+        assert waiting is not None
+    missing = loop.target - after - rounding
+    if missing > rounding + 0.05:
+        assert loop.think(loop.counters()) >= min(missing, RISE_PER_S * STEP_S) - TINY
+
+
+def orders_with(ban: str, target: float) -> Orders:
+    """What forbids all load in one of several ways; or nothing does."""
+    rules = policy(cpu=0.0 if ban == "target" else target)
+    inhibit = None
+    if ban == "inhibit":
+        inhibit = Inhibit(reason="test", by="test", until_utc_s=None)
+    return Orders(
+        policy=replace(rules, own_hours_max=1e-9 if ban == "hours" else None), inhibit=inhibit
+    )
+
+
+bans = st.sampled_from(["", "", "inhibit", "target", "hours"])
+cycles = st.tuples(shares, st.booleans(), bans)
+
+
+@given(loop=loops, cycles=st.lists(cycles, max_size=60))
+def test_what_a_full_cycle_forbids_the_cycles_between_keep(
+    loop: Loop, cycles: list[tuple[float, bool, str]]
+) -> None:
+    """Full cycles, cycles between and glances in any order: no lease under a ban, no jump ever."""
+    state, orders, banned = ControlState(), orders_with("", loop.target), False
+    for index, (tenant, full, ban) in enumerate(cycles):
+        before = loop.demand
+        loop.live(tenant)
+        cpu = loop.counters()
+        if full or index == 0:
+            orders = orders_with(ban, loop.target)
+            host = HostReading(
+                monotonic_s=loop.at_s, utc_s=1e6 + loop.at_s, cpu=cpu, memory=None, disks=None
+            )
+            own = OwnCounters(cpu_s=loop.own_s)
+            verdict = decide(state, Reading(host=host, own=own), Observation(own=own), orders)
+            state, loop.demand = verdict.state, verdict.plan.cpu.lease
+            used = state.hours.used_s > 0
+            banned = ban in {"inhibit", "target"} or (ban == "hours" and used)
+        else:
+            waiting = still_above(state, loop.at_s, cpu, orders)
+            if waiting is None:
+                state, loop.demand = decide_cpu(state, loop.at_s, cpu, loop.own_s, orders)
+            else:
+                state = waiting
+                assert loop.demand == 0.0
+        assert loop.demand == 0.0 if banned else 0.0 <= loop.demand <= loop.ceiling
+        assert loop.demand <= before + RISE_PER_S * STEP_S + TINY
 
 
 @given(loop=loops, history=histories, steps_s=st.lists(st.floats(0.001, 4.0), max_size=10))

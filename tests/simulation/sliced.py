@@ -191,12 +191,13 @@ class SlicedHost(FakeHost):
         del self.plans[:-1]
         self._obey(before, plan.cpu)
 
-    def renew_cpu(self, demand_ratio: float) -> None:
+    def renew_cpu(self, demand_ratio: float) -> bool:
         """Obey the CPU lease alone."""
         before = self.duty
-        super().renew_cpu(demand_ratio)
+        runs = super().renew_cpu(demand_ratio)
         del self.plans[:-1]
         self._obey(before, self.plans[-1].cpu)
+        return runs
 
     def _obey(self, before: float, decision: Decision) -> None:
         self._level = decision.level_ratio

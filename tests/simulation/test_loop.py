@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 
 import pytest
 
 from optimizer.model import (
     CpuCounters,
     ExitCause,
+    HostReading,
     Inhibit,
     PeriodMeans,
     Reason,
@@ -64,7 +66,7 @@ def test_a_partial_tenant_is_filled_up_to_the_target() -> None:
 
 
 def test_memory_is_given_back_within_a_second_when_the_tenant_wants_it() -> None:
-    """Held 9.6 GiB; the tenant takes 8 GiB at once: 1.6 GiB stay with us half a second later."""
+    """Held 9.6 GiB; the tenant takes 8 GiB at once: 1.6 GiB stay with us 0.7 s later."""
     rig = Rig(FakeHost(tenant_memory_bytes=lambda t: 8 * GIB if t >= 1700 else 0))
     rig.run_for(699.9)
     assert rig.host.held[Resource.MEMORY] == pytest.approx(9.6 * GIB, rel=0.003)
@@ -266,6 +268,76 @@ def test_failures_of_full_cycles_alone_count_in_a_row_too() -> None:
     rig.daemon._tend = broken_from_the_fourth
     assert rig.daemon.run() == 1
     assert rig.log.names().count("cycle.failed") == 3
+
+
+def test_failures_of_cycles_between_full_ones_end_the_daemon_too() -> None:
+    """A full cycle that works after each of them does not prove that they work."""
+
+    class Blind(FakeHost):
+        def read_cpu(self) -> tuple[float, CpuCounters | None]:
+            if self.now_s > 1010:
+                raise RuntimeError("a bug")
+            return super().read_cpu()
+
+    # A tenant that moves, for in a calm time there are full cycles only.
+    rig = Rig(Blind(tenant_cpu=lambda t: 0.1 if int(t) % 2 else 0.3))
+    assert rig.live(60) == 1
+    assert rig.log.names().count("cycle.failed") == 3
+    assert rig.host.now_s < 1020
+
+
+def test_rare_failures_do_not_add_up() -> None:
+    """One a minute is survived for as long as it likes."""
+
+    class Flaky(FakeHost):
+        failed_s = 0.0
+
+        def read(self) -> HostReading:
+            if self.now_s >= self.failed_s + 60.0:
+                self.failed_s = self.now_s
+                raise RuntimeError("a bug")
+            return super().read()
+
+    rig = Rig(Flaky())
+    assert rig.live(300) == 0
+    assert rig.log.names().count("cycle.failed") == 6
+
+
+def test_an_exception_lifts_no_ban() -> None:
+    """The memory stresser was killed, so for 300 s it is not started again, whatever fails."""
+    host = FakeHost()
+    rig = Rig(host)
+    rig.run_for(20)
+    host.exits.append(
+        StresserExit(resource=Resource.MEMORY, cause=ExitCause.KILLED, detail="killed from outside")
+    )
+    rig.run_for(2)
+    assert rig.plan.memory.lease == 0.0
+    rig.daemon._ports.sensors = BrokenSensors(host, 1)  # type: ignore[assignment] # a fake bug
+    rig.live(30)
+    assert rig.log.names().count("cycle.failed") == 1
+    assert rig.plan.memory.lease == 0.0
+    assert rig.plan.cpu.demand_ratio == pytest.approx(0.4, abs=0.01)
+
+
+def test_a_limit_that_cannot_be_read_ends_the_load_after_a_while() -> None:
+    """Full readings fail while the counters alone can be read: no load after three seconds."""
+
+    class Limited(FakeHost):
+        def read(self) -> HostReading:
+            reading = super().read()
+            return replace(reading, cpu=None) if self.now_s > 1010 else reading
+
+        def read_cpu(self) -> tuple[float, CpuCounters | None]:
+            at_s, cpu = super().read_cpu()
+            return at_s, None if self.now_s > 1010 else cpu
+
+    rig = Rig(Limited())
+    rig.run_for(9)
+    assert rig.host.duty == pytest.approx(0.4, abs=0.01)
+    rig.run_for(6)
+    assert rig.host.duty == 0.0
+    assert rig.plan.cpu.reason is Reason.NO_READING
 
 
 def test_while_room_is_short_memory_is_looked_at_in_every_cycle() -> None:

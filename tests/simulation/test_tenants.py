@@ -220,5 +220,6 @@ def test_a_saturating_tenant_has_it_all() -> None:
         rig = Rig(host, rules=policy(cpu=TARGET, memory=0.0, disk=0.0))
         host.at_end = rig.daemon.stop
         rig.daemon.run()
-        assert host.own_cpu_s == 0.0
+        assert rig.plan.cpu.lease == 0.0
+        assert not host.cpu_runs
         assert rig.plan.cpu.reason is Reason.TENANT_ABOVE

@@ -263,12 +263,26 @@ def _own_back(host: Host) -> None:
     host.own_s -= 0.001
 
 
+def _idle_ahead(host: Host) -> None:
+    host.idle_s += 0.2 + 0.03 * host.cpus
+
+
 @pytest.mark.parametrize(
     "spoil",
-    [_gap, _back_in_time, _no_time, _cpu_came, _cpu_went, _idle_back, _total_back, _own_back],
+    [
+        _gap,
+        _back_in_time,
+        _no_time,
+        _cpu_came,
+        _cpu_went,
+        _idle_back,
+        _idle_ahead,
+        _total_back,
+        _own_back,
+    ],
 )
 def test_it_begins_anew_where_the_old_does_not_lead_on(spoil: Callable[[Host], None]) -> None:
-    """After a gap, CPU hot-plug and counters that ran back, one reading is left: unknown."""
+    """After a gap, CPU hot-plug and counters that ran back or ahead: one reading, so unknown."""
     host = Host()
     track = follow(host, 0.3, steps=50)
     host.step(0.3)
@@ -287,6 +301,22 @@ def test_it_begins_anew_when_the_host_has_stirred() -> None:
     track = follow(host, 0.3, steps=50)
     track = advance(track, host.step(0.6), count_steal=False, stirred=True)
     assert len(track.points) == 1
+
+
+def test_our_use_between_glances_is_spread_over_the_time() -> None:
+    """0.15 s of our own in 0.8 s of which seven tenths were only glanced at: the tenant stays."""
+    host = Host()
+    track, glanced = follow(host, 0.6, steps=30), None
+    for _ in range(7):
+        reading = host.step(0.6, own=0.1)
+        cpu = reading.host.cpu
+        assert cpu is not None
+        glanced = controller.glance(track, host.at_s, cpu, count_steal=False)
+    reading = host.step(0.6, own=0.1)
+    track = controller.settle(track, glanced, host.at_s, host.own_s)
+    track = advance(track, reading, count_steal=False)
+    assert not track.changed
+    assert track.organic_ratio == pytest.approx(0.6)
 
 
 def test_iowait_may_run_back_a_little() -> None:
