@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from optimizer.adapters import platform
 from optimizer.adapters.clock import WakeableClock
 from optimizer.adapters.cpu_scope import CapacityWatch
 from optimizer.adapters.glances import GlancesWeb
@@ -74,6 +75,13 @@ def _run_locked(
     announce: Callable[[Machine, Derived], None],
 ) -> int:
     settings = loaded.settings
+    denied = platform.wait_for_others()
+    if denied is not None:
+        log.warning(
+            "batch_class.denied",
+            cause=denied,
+            cost="the controller may delay a request of the tenant by half a millisecond",
+        )
     machine = look(settings)
     holding = running(directories)
     runtime = directories.runtime
