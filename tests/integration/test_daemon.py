@@ -46,6 +46,9 @@ def test_it_holds_records_reports_and_releases(tmp_path: Path) -> None:
         assert cpu["organic"] is not None
         children = descendants(rig.pid)
         assert set(cpu["pids"]) <= children
+        classes = {os.sched_getscheduler(pid) for pid in (rig.pid, *children)}
+        assert classes <= {os.SCHED_BATCH, os.SCHED_IDLE}
+        assert os.sched_getscheduler(rig.pid) == os.SCHED_BATCH
         assert set(rig.resource("memory")["pids"]) <= children
         assert "SCHED_IDLE" in " ".join(cpu["means"] + cpu["missing"])
 
