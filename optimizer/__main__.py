@@ -18,7 +18,8 @@ COMMANDS = {
     "plan": ("plan", "dry run: what it would do now, and why"),
     "check-config": ("check_config", "every fault of the configuration; exit 0 or 78"),
     "pause": ("switch", "take all load away, for a while or until resumed"),
-    "resume": ("switch", "lift a pause, and let tripped stressers start again"),
+    "release": ("release", "hold nothing on one filesystem for a while, to unmount it"),
+    "resume": ("switch", "lift a pause and releases, and let tripped stressers start again"),
     "glances-config": ("glances_config", "write the configuration for Glances"),
 }
 

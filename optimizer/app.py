@@ -15,6 +15,7 @@ from optimizer.adapters.glances import GlancesWeb
 from optimizer.adapters.history import SqliteHistory
 from optimizer.adapters.idle_group import IdleGroup
 from optimizer.adapters.instance_lock import Holder, InstanceLock, holder
+from optimizer.adapters.memory_scope import MemoryScope
 from optimizer.adapters.sensors import HostSensors
 from optimizer.adapters.status_file import StatusFile
 from optimizer.adapters.stresser_pool import StresserPool
@@ -89,7 +90,8 @@ def _run_locked(
         directories.state / HISTORY_NAME, period_days=settings.monitor_period_days, log=log
     )
     capacity = CapacityWatch(settings.cpu_scope)
-    sensors = HostSensors(disk_mounts=(), capacity=capacity)
+    memory_scope = MemoryScope(settings.memory_scope)
+    sensors = HostSensors(capacity=capacity, scope=memory_scope)
     page = GlancesWeb(
         enabled=settings.glances_enabled,
         bind=settings.glances_bind,
@@ -103,7 +105,8 @@ def _run_locked(
 
     def applied(derived: Derived) -> None:
         capacity.scope = derived.cpu_scope
-        sensors.watch_disks(derived.scope.mounts)
+        memory_scope.scope = derived.memory_scope
+        sensors.disks.watch(derived.scope.places)
         history.set_period(int(derived.settled.period_days))
 
     upkeep = Upkeep(
@@ -114,12 +117,14 @@ def _run_locked(
         applied=applied,
         monotonic=clock.monotonic,
         log=log,
+        disks_moved=lambda: sensors.disks.moved,
     )
     group = IdleGroup(log=log)
     group.make()
     pool = StresserPool(
         cpus=lambda: capacity.capacity.workers,
-        disk_path=upkeep.hold_path,
+        memory=lambda: memory_arguments(upkeep.derived),
+        disk=lambda: disk_arguments(upkeep.derived),
         cpu_group=group.directory,
         stirs=clock.call,
         cpu_scale=lambda: capacity.capacity.capacity_cpus / capacity.capacity.workers,
@@ -185,6 +190,17 @@ def own_hours(
             "own_hours.unknown", cause=cause, remedy="CPU_OWN_HOURS_MAX counts from this start on"
         )
     return known_until(utc_s, (ratio_s or 0.0) * capacity_cpus)
+
+
+def memory_arguments(derived: Derived) -> tuple[str, ...]:
+    """What a memory stresser is told at its start: how many shards, and which kind of memory."""
+    metric = derived.settled.policy.memory_metric.value
+    return ("--shards", str(derived.memory_shards), "--metric", metric)
+
+
+def disk_arguments(derived: Derived) -> tuple[str, ...]:
+    """What each disk stresser is told beside its path: which odd filesystems are allowed."""
+    return ("--allow", ",".join(sorted(derived.disk_allowed))) if derived.disk_allowed else ()
 
 
 def _obey_signals(daemon: Daemon, watch: SettingsWatch) -> None:

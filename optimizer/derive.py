@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 
 from optimizer.adapters import platform
+from optimizer.adapters.memory_scope import MemoryScope
 from optimizer.control.disks import Scope, choose, eligible, keep
 from optimizer.control.host import class_target_ratio, host_class, nominal_memory_gb, targets
 from optimizer.model import Floor, HostClass, PerResource, Policy, Reason, Settled
@@ -19,6 +21,10 @@ The kernel gives way to the tenant at any moment, so this only keeps a wrong
 reading from becoming a full load at once.
 """
 MEMORY_FLOOR = Floor(ratio=0.05, least_bytes=512 * 2**20)
+FEWEST_SHARDS = 4
+"""When the kernel runs out of memory it may kill a second volunteer before the
+first one's pages are free; with one process only, that second one was the
+tenant in up to half of the trials, with two or more in none of 360."""
 DISK_FLOOR = Floor(ratio=0.10, least_bytes=2 * 2**30)
 _MB = float(2**20)
 
@@ -31,11 +37,15 @@ class Machine:
     nominal_memory_gb: float
     host_class: HostClass
     cpus: int
+    memory_bytes: int
 
 
 def look(settings: Settings) -> Machine:
     """What machine this is, and which class the settings put it in."""
     visible_bytes, block_bytes = platform.memory_sizes()
+    limit_bytes = MemoryScope(settings.memory_scope).capacity_bytes(visible_bytes)
+    if limit_bytes is not None:
+        visible_bytes, block_bytes = limit_bytes, None
     nominal_gb = nominal_memory_gb(visible_bytes=visible_bytes, block_bytes=block_bytes)
     return Machine(
         platform=platform.platform_name(settings.platform),
@@ -46,6 +56,7 @@ def look(settings: Settings) -> Machine:
             large_min_gb=settings.large_memory_min,
         ),
         cpus=os.cpu_count() or 1,
+        memory_bytes=visible_bytes,
     )
 
 
@@ -75,8 +86,20 @@ def derive(settings: Settings, machine: Machine, previous: Scope | None = None) 
         period_days=settings.monitor_period_days,
     )
     return Derived(
-        settled=settled, scope=disk_scope(settings, previous), cpu_scope=settings.cpu_scope
+        settled=settled,
+        scope=disk_scope(settings, previous),
+        cpu_scope=settings.cpu_scope,
+        memory_scope=settings.memory_scope,
+        memory_shards=memory_shards(settings, machine.memory_bytes),
+        disk_allowed=settings.disk_allow or frozenset(),
     )
+
+
+def memory_shards(settings: Settings, memory_bytes: int) -> int:
+    """Processes that share the memory held: so many that none ever exceeds MEMORY_SHARD_MAX."""
+    most_bytes = settings.memory_ceiling / 100 * memory_bytes
+    shards = math.ceil(most_bytes / (settings.memory_shard_max * 2**30))
+    return max(FEWEST_SHARDS, shards)
 
 
 def disk_scope(settings: Settings, previous: Scope | None) -> Scope:
@@ -84,14 +107,16 @@ def disk_scope(settings: Settings, previous: Scope | None) -> Scope:
     path = settings.disk_stress_path
     if path is not None and not path.is_dir():
         note = f"DISK_STRESS_PATH={path} is no directory; make it, or mount the disk that has it."
-        return Scope(mounts=(), hold_path=None, reason=Reason.NO_DISK, note=note)
+        return Scope(places=(), reason=Reason.NO_DISK, note=note)
     mounts = platform.mounts()
-    candidates = () if path is not None else eligible(mounts)
+    allowed = settings.disk_allow or frozenset()
+    candidates = () if path is not None else eligible(mounts, allowed)
     chosen = choose(
         mounts,
         data_disk_only=settings.data_disk_only,
         stress_path=None if path is None else platform.resolved(path),
         usage=platform.available_bytes(mount.mount for mount in candidates),
+        allowed=allowed,
     )
     return chosen if previous is None else keep(chosen, previous)
 

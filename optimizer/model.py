@@ -51,15 +51,15 @@ class MemoryMetric(enum.Enum):
     """total - free (plain SNMP agents)."""
 
 
-class CpuScope(enum.Enum):
-    """What CPU a share is a share of."""
+class CapacityScope(enum.Enum):
+    """What a share of the CPU or of the memory is a share of."""
 
     AUTO = "auto"
-    """The container's where its group has a quota or fewer CPUs, the host's otherwise."""
+    """The container's where its group has a limit, the host's otherwise."""
     HOST = "host"
-    """All CPUs that are online."""
+    """All CPUs that are online, all memory."""
     CONTAINER = "container"
-    """What quota and cpuset of the topmost group in sight leave to the container."""
+    """What the limits of the topmost group in sight leave to the container."""
 
 
 class Reason(enum.Enum):
@@ -85,6 +85,10 @@ class Reason(enum.Enum):
     """Our own CPU time of this UTC day has reached CPU_OWN_HOURS_MAX."""
     HOLD_OFF = "hold_off"
     """No growth for a while after a floor was touched or a stresser was killed."""
+    PRESSURE = "pressure"
+    """Memory ran short (stalls, swapping, pages taken back): all given back for a while."""
+    RELEASED = "released"
+    """An operator asked for the filesystem, to unmount it for example."""
     INHIBITED = "inhibited"
     """Paused by an operator or by the recovery tool."""
     MEASURING = "measuring"
@@ -139,7 +143,7 @@ class CpuCapacity:
     them at most, with that many `workers`.
     """
 
-    scope: CpuScope
+    scope: CapacityScope
     online_cpus: int
     usable: frozenset[int]
     quota_cpus: float | None
@@ -148,19 +152,43 @@ class CpuCapacity:
     workers: int
 
 
+class MemoryBound(NamedTuple):
+    """A limit on a control group that we are in, and what is left below it, in bytes.
+
+    Files that the kernel can drop at once count as left.
+    """
+
+    limit_bytes: int
+    available_bytes: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryCounters:
-    """Physical memory at one instant, in bytes.
+    """Physical memory at one instant, in bytes; a container's own where it has a limit.
 
     `cache_bytes` is what the kernel holds for files and can drop: buffers +
     cached + reclaimable slab - shared. Where a platform has no such figure it
-    is available - free.
+    is available - free. `bounds` are the limits on groups inside of that.
+
+    Two counters since boot tell of pressure: `stalled_s`, for how long some
+    program has waited for memory, and `swapped_out_bytes`. None where the
+    kernel does not count it; without any swap nothing can be swapped out.
     """
 
     total_bytes: int
     available_bytes: int
     free_bytes: int
     cache_bytes: int
+    bounds: tuple[MemoryBound, ...] = ()
+    stalled_s: float | None = None
+    swapped_out_bytes: int | None = None
+
+
+class Place(NamedTuple):
+    """A filesystem on which space is held: its mount point, and in which directory of it."""
+
+    mount: str
+    path: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,11 +197,19 @@ class DiskCounters:
 
     `available_bytes` is what an unprivileged writer can still take (f_bavail),
     so used + available leaves out the root reserve, as df(1) does.
+    `free_inodes_ratio` is the share of its inodes that is free, 1 where it
+    makes them as they are needed.
     """
 
-    mount: str
+    place: Place
     used_bytes: int
     available_bytes: int
+    free_inodes_ratio: float = 1.0
+
+    @property
+    def size_bytes(self) -> int:
+        """Used and available together: what shares are shares of."""
+        return self.used_bytes + self.available_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,12 +217,18 @@ class OwnCounters:
     """What the stressers and the controller use themselves.
 
     `cpu_s` is cumulative and never falls, also not when a stresser ends.
-    `memory_bytes` and `disk_bytes` are the stressers' ledgers.
+    `memory_bytes` is the stressers' ledger; `disks` is that of the disk
+    stressers, for each path.
     """
 
     cpu_s: float = 0.0
     memory_bytes: int = 0
-    disk_bytes: int = 0
+    disks: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def disk_bytes(self) -> int:
+        """What is held on all filesystems."""
+        return sum(held for _, held in self.disks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,8 +236,8 @@ class HostReading:
     """All counters of the host at one instant; None where a sensor failed.
 
     `monotonic_s` is read together with the CPU counters. `disks` holds the
-    eligible filesystems, the one that is held on first; empty means none.
-    `failures` names the sensors that failed and why, for the log.
+    eligible filesystems; empty means none. `failures` names the sensors that
+    failed and why, for the log.
     """
 
     monotonic_s: float
@@ -223,8 +265,8 @@ class Utilisation:
 
     `capacity` is the number of CPUs, or bytes. `room_ratio` is how much more
     may be taken before what must stay free is touched, as a share of the
-    capacity (for the disk: on the filesystem that is held on); it is negative
-    when that has been touched already.
+    capacity (for the disk: on all filesystems together); it is negative when
+    that has been touched already.
     """
 
     total_ratio: float
@@ -256,6 +298,14 @@ class Sample:
 # --- decide ----------------------------------------------------------------
 
 
+class Part(NamedTuple):
+    """What one filesystem is to hold, in bytes, and what keeps it from more, if anything."""
+
+    place: Place
+    lease_bytes: int
+    reason: Reason | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What one resource is to do until the next cycle, and why.
@@ -264,7 +314,9 @@ class Decision:
     unit of the stresser: duty 0 to 1 for the CPU, bytes for the others.
     `wanted_ratio` is what the setpoint alone would ask for, before limits.
     `stop` says that the stresser shall not even stay in wait. `level_ratio` is
-    the host's utilisation that it shall watch, None: nothing to watch.
+    the host's utilisation that it shall watch, None: nothing to watch. `parts`
+    is what becomes of a disk's lease: a filesystem that is not among them is
+    not even to be touched.
     """
 
     resource: Resource
@@ -276,6 +328,7 @@ class Decision:
     reason: Reason
     stop: bool = False
     level_ratio: float | None = None
+    parts: tuple[Part, ...] = ()
 
 
 Plan = PerResource[Decision]
@@ -308,23 +361,27 @@ class ExitCause(enum.Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StresserExit:
-    """One unwanted end of a stresser, seen once."""
+    """One unwanted end of a stresser, seen once; `path` is where it held, for a disk."""
 
     resource: Resource
     cause: ExitCause
     detail: str
+    path: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """What the stressers have used and held until now, and which have ended since last asked.
 
-    `stirred` tells that they saw the host leave the level that they watch.
+    `stirred` tells that they saw the host leave the level that they watch,
+    `taken_bytes` how much of the memory held the kernel has taken back by
+    itself since last asked.
     """
 
     own: OwnCounters
     exits: tuple[StresserExit, ...] = ()
     stirred: bool = False
+    taken_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,6 +391,7 @@ class StresserState:
     `means` names the kernel means in force (SCHED_IDLE, oom_score_adj, ...)
     and `missing` those that this host denies, each with what that costs.
     `place` is where it holds (a mount or directory), if it holds anywhere.
+    `faults` says for each path what keeps a disk stresser there from growing.
     """
 
     pids: tuple[int, ...] = ()
@@ -341,6 +399,7 @@ class StresserState:
     missing: tuple[str, ...] = ()
     place: str | None = None
     last_error: str | None = None
+    faults: tuple[tuple[str, str], ...] = ()
 
 
 # --- record ----------------------------------------------------------------
@@ -438,13 +497,15 @@ class Orders:
     """What holds for this cycle beside the reading: policy and the operator's will.
 
     `disk_reason` says why there is no disk to hold, None when there is one.
-    `resumed` is true in the one cycle after an `optimizer resume`.
+    `resumed` is true in the one cycle after an `optimizer resume`. `released`
+    are the mount points that an operator asked for.
     """
 
     policy: Policy
     inhibit: Inhibit | None = None
     resumed: bool = False
     disk_reason: Reason | None = None
+    released: frozenset[str] = frozenset()
 
 
 # --- publish ---------------------------------------------------------------
@@ -456,7 +517,8 @@ class CycleReport:
 
     `recent` is the utilisation over the last ten seconds or so, `sample` the
     last one over a whole CHECK_INTERVAL_SECONDS; None while there is none yet.
-    `own_day_s` is our own CPU time on this UTC day, None where nobody has counted it.
+    `reading` is what was last read. `own_day_s` is our own CPU time on this UTC
+    day, None where nobody has counted it.
     """
 
     utc_s: float
@@ -470,3 +532,4 @@ class CycleReport:
     own_day_s: float | None = None
     acknowledged: bool = True
     sensor_failures: tuple[tuple[str, str], ...] = ()
+    reading: Reading | None = None

@@ -112,6 +112,10 @@ class Switch(Protocol):
         """The order not to load that is in force now, if any; never raises."""
         ...
 
+    def released(self, now_utc_s: float) -> frozenset[str]:
+        """The mount points that an operator has asked for; never raises."""
+        ...
+
     def resumed(self) -> bool:
         """True once after each `optimizer resume`."""
         ...

@@ -40,7 +40,12 @@ With 43,200 rows it takes 26 ms; only short intervals make histories much longer
 """
 _EARLY_S = 0.05
 """A cycle may come this much early: half of the shortest period."""
-_LIMITS = frozenset((Reason.STEAL, Reason.OWN_HOURS, Reason.THROTTLED, Reason.CPU_LIMITED))
+_LIMITS = frozenset(
+    (
+        *(Reason.STEAL, Reason.OWN_HOURS, Reason.THROTTLED, Reason.CPU_LIMITED),
+        *(Reason.PRESSURE, Reason.RELEASED),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +69,7 @@ class Recorder:
         self._cpus = 0.0
         self._published_s = float("-inf")
         self._reasons: tuple[Reason, ...] = ()
+        self._shown_parts: tuple[tuple[str, Reason | None, bool], ...] = ()
         self._means_due_s = 0.0
         self._awaiting = False
 
@@ -140,7 +146,8 @@ class Recorder:
             return False  # a stresser has called: the next cycle knows more
         pause_s = CALM_PUBLISH_S if calm else PUBLISH_S
         late = reading.host.monotonic_s >= self._published_s + pause_s - _EARLY_S
-        return late or tuple(decision.reason for decision in verdict.plan) != self._reasons
+        changed = tuple(decision.reason for decision in verdict.plan) != self._reasons
+        return late or changed or _parts(reading, verdict.plan) != self._shown_parts
 
     def _publish(
         self,
@@ -154,6 +161,7 @@ class Recorder:
     ) -> None:
         self._log_limits(verdict.plan, self._reasons)
         self._reasons = tuple(decision.reason for decision in verdict.plan)
+        self._shown_parts = _parts(reading, verdict.plan)
         self._published_s = reading.host.monotonic_s
         recent = None
         if self._recent:
@@ -174,6 +182,7 @@ class Recorder:
             own_day_s=verdict.state.hours.used_s,
             acknowledged=shown.acknowledged,
             sensor_failures=reading.host.failures,
+            reading=reading,
         )
         if recorded:
             self._ports.notifier.recorded(report)
@@ -191,3 +200,9 @@ class Recorder:
                 )
             elif old in _LIMITS:
                 self._ports.log.info("demand.freed", resource=name, reason=old.value)
+
+
+def _parts(reading: Reading, plan: Plan) -> tuple[tuple[str, Reason | None, bool], ...]:
+    """What people wait for on each filesystem: why it holds no more, and whether it holds any."""
+    reasons = {part.place.path: part.reason for part in plan.disk.parts}
+    return tuple((path, reasons.get(path), held > 0) for path, held in reading.own.disks)

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
-from optimizer.model import CpuScope, MemoryMetric
+from optimizer.model import CapacityScope, MemoryMetric
 
 T = TypeVar("T")
 
@@ -36,6 +36,8 @@ def as_text(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, enum.Enum):
         return str(value.value)
+    if isinstance(value, frozenset):
+        return ",".join(sorted(value))
     return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
@@ -136,6 +138,13 @@ def _address(text: str) -> str:
     return text
 
 
+def _words(text: str) -> frozenset[str]:
+    words = [word.strip().casefold() for word in text.split(",")]
+    if not all(re.fullmatch(r"[a-z0-9._-]{1,32}", word) for word in words):
+        raise ValueError(text)
+    return frozenset(words)
+
+
 _GB = _number("a number of GB", 0, 1048576, above=True)
 _SWITCH = _choice(
     dict.fromkeys(("true", "yes", "on", "1"), True)
@@ -148,6 +157,9 @@ _PLATFORM = _one_of(
 _ABSOLUTE = Rule(expected="an absolute path", parse=_absolute_path)
 _WORKSPACE = Rule(expected="a path", parse=lambda text: Path(os.path.abspath(_path(text))))
 _ADDRESS = Rule(expected="an IP address or localhost", parse=_address)
+_WORDS = Rule(
+    expected="filesystem types, removable or thin, with commas between them", parse=_words
+)
 _SECRET = Rule(expected="one line of text", parse=str, secret=True)
 
 
@@ -186,10 +198,16 @@ class Settings:
     memory_metric: MemoryMetric = _key(
         MemoryMetric.AVAILABLE, _choice({metric.value: metric for metric in MemoryMetric})
     )
-    cpu_scope: CpuScope = _key(CpuScope.AUTO, _choice({scope.value: scope for scope in CpuScope}))
+    cpu_scope: CapacityScope = _key(
+        CapacityScope.AUTO, _choice({scope.value: scope for scope in CapacityScope})
+    )
     cpu_count_steal: bool = _key(False, _SWITCH)
     cpu_steal_max: float = _key(5.0, _number("a percentage", 0, 100))
     cpu_own_hours_max: float | None = _optional(_number("a number of core-hours", 0, 1e6), "4.8")
+    memory_scope: CapacityScope = _key(
+        CapacityScope.AUTO, _choice({scope.value: scope for scope in CapacityScope})
+    )
+    memory_shard_max: float = _key(4.0, _number("a number of GB", 0.0625, 64))
     memory_rise_mb_per_minute: float = _key(
         1024.0, _number("a number of MB per minute", 1, 1048576)
     )
@@ -197,6 +215,7 @@ class Settings:
     hold_off_seconds: float = _key(300.0, _number("a number of seconds", 0, 86400))
     data_disk_only: bool = _key(True, _SWITCH)
     disk_stress_path: Path | None = _optional(_ABSOLUTE, "/data")
+    disk_allow: frozenset[str] | None = _optional(_WORDS, "removable,thin")
     platform: str = _key("auto", _PLATFORM)
     workspace_dir: Path | None = _optional(_WORKSPACE, "/opt/optimizer")
     log_dir: Path | None = _optional(_ABSOLUTE, "/var/log/optimizer")

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from optimizer.control.disks import Scope
 from optimizer.errors import ConfigError
-from optimizer.model import CpuScope, Reason, Settled
+from optimizer.model import CapacityScope, Reason, Settled
 from optimizer.ports import Log
 from optimizer.settings import Loaded, Settings
 
@@ -54,7 +54,10 @@ class Derived:
 
     settled: Settled
     scope: Scope
-    cpu_scope: CpuScope = CpuScope.AUTO
+    cpu_scope: CapacityScope = CapacityScope.AUTO
+    memory_scope: CapacityScope = CapacityScope.AUTO
+    memory_shards: int = 4
+    disk_allowed: frozenset[str] = frozenset()
 
 
 class Upkeep:
@@ -62,6 +65,7 @@ class Upkeep:
 
     `derive` works out what settings mean on this host, given the filesystems
     in force before; `applied` hands the result to the adapters that keep a copy.
+    `disks_moved` tells that a filesystem has gone, so that the table is read at once.
     """
 
     def __init__(
@@ -74,7 +78,9 @@ class Upkeep:
         applied: Callable[[Derived], None],
         monotonic: Callable[[], float],
         log: Log,
+        disks_moved: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._disks_moved = disks_moved
         self.loaded = loaded
         self.rejected: ConfigError | None = None
         self._watch = watch
@@ -100,10 +106,6 @@ class Upkeep:
         """Why there is no disk to hold; None when there is one."""
         return self.derived.scope.reason
 
-    def hold_path(self) -> str | None:
-        """The directory in which disk space is held."""
-        return self.derived.scope.hold_path
-
     def tend(self) -> None:
         """Look after everything that is neither control nor record; never waits."""
         self._page.poll()
@@ -115,7 +117,7 @@ class Upkeep:
             )
         elif news is not None:
             self._reload(news)
-        if self._monotonic() >= self._scan_due_s:
+        if self._monotonic() >= self._scan_due_s or self._disks_moved():
             self._apply(self._derive(self.loaded.settings, self.scope))
 
     def _reload(self, loaded: Loaded) -> None:
@@ -137,8 +139,7 @@ class Upkeep:
         if derived.scope != self.derived.scope:
             self._log.info(
                 "disk.scope_changed",
-                mounts=list(derived.scope.mounts),
-                hold_path=derived.scope.hold_path,
+                places=[place.path for place in derived.scope.places],
                 note=derived.scope.note,
             )
         self.derived = derived

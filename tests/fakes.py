@@ -25,6 +25,7 @@ from optimizer.model import (
     PeriodMean,
     PeriodMeans,
     PerResource,
+    Place,
     Plan,
     Policy,
     Record,
@@ -84,6 +85,9 @@ class FakeHost:
     cpu_runs: bool = False
     held: dict[Resource, int] = field(default_factory=dict)
     exits: list[StresserExit] = field(default_factory=list)
+    stalled_s: float | None = 0.0
+    swapped_out_bytes: int | None = None
+    taken_bytes: int = 0
     plans: list[Plan] = field(default_factory=list)
     closed: bool = False
     step_s: float = 0.01
@@ -132,11 +136,13 @@ class FakeHost:
                 available_bytes=free,
                 free_bytes=free,
                 cache_bytes=0,
+                stalled_s=self.stalled_s,
+                swapped_out_bytes=self.swapped_out_bytes,
             )
         if "disk" not in self.failing:
             used = self.tenant_disk_bytes(self.now_s) + self.held.get(Resource.DISK, 0)
             disk = DiskCounters(
-                mount="/data",
+                place=Place("/data", "/data"),
                 used_bytes=used,
                 available_bytes=max(0, self.disk_bytes - used),
             )
@@ -171,15 +177,19 @@ class FakeHost:
     def observe(self) -> Observation:
         """Ledgers and the ends that a test has put into `exits`."""
         exits, self.exits = tuple(self.exits), []
+        taken, self.taken_bytes = self.taken_bytes, 0
+        if taken:
+            self.held[Resource.MEMORY] = 0
         for event in exits:
             self._let_go(event.resource)
         return Observation(
             own=OwnCounters(
                 cpu_s=self.own_cpu_s,
                 memory_bytes=self.held.get(Resource.MEMORY, 0),
-                disk_bytes=self.held.get(Resource.DISK, 0),
+                disks=(("/data", self.held.get(Resource.DISK, 0)),),
             ),
             exits=exits,
+            taken_bytes=taken,
         )
 
     def apply(self, plan: Plan) -> None:
@@ -189,7 +199,7 @@ class FakeHost:
         self.duty = plan.cpu.lease
         self.held = {
             Resource.MEMORY: int(plan.memory.lease),
-            Resource.DISK: int(plan.disk.lease),
+            Resource.DISK: sum(part.lease_bytes for part in plan.disk.parts),
         }
 
     def states(self) -> PerResource[StresserState]:
@@ -273,11 +283,16 @@ class FakeSwitch:
 
     order: Inhibit | None = None
     resume_pending: bool = False
+    asked_for: frozenset[str] = frozenset()
 
     def inhibit(self, now_utc_s: float) -> Inhibit | None:
         """The order, unless it has expired."""
         until = self.order.until_utc_s if self.order else None
         return None if until is not None and until <= now_utc_s else self.order
+
+    def released(self, now_utc_s: float) -> frozenset[str]:  # noqa: ARG002  # the port has it
+        """What a test has asked for."""
+        return self.asked_for
 
     def resumed(self) -> bool:
         """True once after `resume_pending` was set."""

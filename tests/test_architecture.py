@@ -24,6 +24,7 @@ PURE_STDLIB = {
     "math",
     "operator",
     "re",
+    "types",
     "statistics",
     "typing",
 }
@@ -56,7 +57,14 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.publish": ({"optimizer.report", "optimizer.ports"} | VALUES, set()),
     "optimizer.upkeep": ({"optimizer.settings"} | DOORS | VALUES, set()),
     "optimizer.derive": (
-        {"optimizer.adapters.platform", "optimizer.settings", "optimizer.upkeep"} | DOORS | VALUES,
+        {
+            "optimizer.adapters.memory_scope",
+            "optimizer.adapters.platform",
+            "optimizer.settings",
+            "optimizer.upkeep",
+        }
+        | DOORS
+        | VALUES,
         set(),
     ),
     "optimizer.app": ({"optimizer"}, set()),
@@ -69,16 +77,35 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
 PARTS = {
     "optimizer.adapters.glances": {"optimizer.adapters.glances_setup"},
     "optimizer.adapters.history": {"optimizer.adapters.history_file"},
-    "optimizer.adapters.idle_group": {"optimizer.adapters.cgroups"},
+    "optimizer.adapters.idle_group": {
+        "optimizer.adapters.cgroups",
+        "optimizer.adapters.mountinfo",
+    },
     "optimizer.adapters.log": {"optimizer.adapters.log_file"},
+    "optimizer.adapters.cgroups": {"optimizer.adapters.mountinfo"},
     "optimizer.adapters.cpu_scope": {
         "optimizer.adapters.cgroups",
         "optimizer.adapters.kernel_file",
+        "optimizer.adapters.mountinfo",
+    },
+    "optimizer.adapters.disk_sensor": {"optimizer.adapters.mountinfo"},
+    "optimizer.adapters.memory_scope": {
+        "optimizer.adapters.cgroups",
+        "optimizer.adapters.kernel_file",
+        "optimizer.adapters.mountinfo",
+    },
+    "optimizer.adapters.memory_sensor": {
+        "optimizer.adapters.kernel_file",
+        "optimizer.adapters.memory_scope",
     },
     "optimizer.adapters.sensors": {
         "optimizer.adapters.cpu_scope",
+        "optimizer.adapters.disk_sensor",
         "optimizer.adapters.kernel_file",
+        "optimizer.adapters.memory_scope",
+        "optimizer.adapters.memory_sensor",
     },
+    "optimizer.adapters.switch": {"optimizer.adapters.releases"},
     "optimizer.adapters.stresser_pool": {"optimizer.adapters.stresser_process"},
 }
 USES_STRESSER_PROTOCOL = {"optimizer.adapters.stresser_process"}

@@ -1,4 +1,4 @@
-"""The CPU's control groups: where they are mounted, our place in them, and what they say."""
+"""Control groups: where they are mounted, our place in them, and what those of the CPU say."""
 
 from __future__ import annotations
 
@@ -7,27 +7,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from optimizer.adapters.mountinfo import Mount
+
 _CPU_RANGES = re.compile(rb"\d{1,6}(?:-\d{1,6})?(?:,\d{1,6}(?:-\d{1,6})?)*\n?")
 _THROTTLED = re.compile(rb"^nr_throttled (\d{1,18})$", re.MULTILINE)
-_OCTAL = re.compile(r"\\([0-7]{3})")
 _USUAL = "/sys/fs/cgroup"
 """Where a hierarchy is preferred when it is mounted twice."""
-_FEWEST_FIELDS = 10
-"""Six before the optional ones, a dash, and three after it. Source: proc(5), mountinfo."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mount:
-    """One line of mountinfo: what is mounted where.
-
-    `root` is the directory of the filesystem that `point` shows; for a cgroup
-    hierarchy in a container the container's group, unless a namespace hides it.
-    """
-
-    root: str
-    point: str
-    kind: str
-    options: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,28 +29,6 @@ class Hierarchy:
     def top(self) -> Path:
         """The topmost group in sight: in a container the container's own."""
         return self.groups[0]
-
-
-def parse_mounts(text: str) -> tuple[Mount, ...]:
-    """The lines of /proc/self/mountinfo in their order; what is no such line is left out.
-
-    Source: proc(5), /proc/pid/mountinfo.
-    """
-    found = []
-    for line in text.splitlines():
-        fields = line.split(" ")
-        if len(fields) < _FEWEST_FIELDS or "-" not in fields[6:-3]:
-            continue
-        after = fields.index("-", 6)
-        found.append(
-            Mount(
-                root=_plain(fields[3]),
-                point=_plain(fields[4]),
-                kind=fields[after + 1],
-                options=frozenset(fields[after + 3].split(",")),
-            )
-        )
-    return tuple(found)
 
 
 def hierarchy(controller: str, mounts: tuple[Mount, ...], own: str) -> Hierarchy | None:
@@ -113,11 +76,6 @@ def _below(root: str, path: str) -> tuple[str, ...]:
     if ".." in ours.parts or not ours.is_relative_to(mounted):
         return ()
     return ours.relative_to(mounted).parts
-
-
-def _plain(field: str) -> str:
-    """A path without the octal escapes of blanks and backslashes."""
-    return _OCTAL.sub(lambda match: chr(int(match[1], 8)), field)
 
 
 def parse_cpu_list(text: bytes) -> int:

@@ -17,7 +17,6 @@ from optimizer.adapters.cgroups import (
     hierarchy,
     is_root,
     parse_cpu_list,
-    parse_mounts,
     parse_throttled,
     parse_usage,
     quotas,
@@ -26,7 +25,8 @@ from optimizer.adapters.cgroups import (
     usage_file,
 )
 from optimizer.adapters.kernel_file import KernelFile
-from optimizer.model import CpuCapacity, CpuCounters, CpuScope
+from optimizer.adapters.mountinfo import parse_mounts
+from optimizer.model import CapacityScope, CpuCapacity, CpuCounters
 
 AGE_S = 0.75
 """CPUs and quotas change seldom; they are read again when they are older than this."""
@@ -76,7 +76,7 @@ class CapacityWatch:
 
     def __init__(
         self,
-        scope: CpuScope = CpuScope.AUTO,
+        scope: CapacityScope = CapacityScope.AUTO,
         *,
         proc: Path = Path("/proc"),
         sysfs: Path = Path("/sys"),
@@ -129,7 +129,9 @@ class CapacityWatch:
         limits = quotas(places.cpu)
         within = min(online, cpuset_size(places.cpuset) or online)
         is_limited = limits[0] < online or within < online
-        wanted = self.scope is CpuScope.CONTAINER or (self.scope is CpuScope.AUTO and is_limited)
+        wanted = self.scope is CapacityScope.CONTAINER or (
+            self.scope is CapacityScope.AUTO and is_limited
+        )
         if wanted and places.usage is not None:
             capacity = container_capacity(online, within, limits, self._affinity())
             throttled = throttled_count(places.cpu) if math.isfinite(limits[0]) else 0
@@ -179,7 +181,7 @@ def host_capacity(online: int, quota: float, usable: frozenset[int]) -> CpuCapac
     cpus = min(online, max(1, len(usable)))
     reach = min(float(cpus), OWN_QUOTA_RATIO * quota)
     return CpuCapacity(
-        scope=CpuScope.HOST,
+        scope=CapacityScope.HOST,
         online_cpus=online,
         usable=usable,
         quota_cpus=quota if math.isfinite(quota) else None,
@@ -204,7 +206,7 @@ def container_capacity(
     reach = min(capacity, float(cpus), OWN_QUOTA_RATIO * below)
     smallest = min(quotas)
     return CpuCapacity(
-        scope=CpuScope.CONTAINER,
+        scope=CapacityScope.CONTAINER,
         online_cpus=online,
         usable=usable,
         quota_cpus=smallest if math.isfinite(smallest) else None,

@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from optimizer.adapters.cgroups import Hierarchy, hierarchy, parse_mounts, text_of
+from optimizer.adapters.cgroups import Hierarchy, hierarchy, text_of
+from optimizer.adapters.mountinfo import parse_mounts
 from optimizer.ports import Log
 
 NAME = "optimizer-load"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shlex
 import sys
 from collections.abc import Iterable
@@ -103,6 +104,7 @@ class MountEntry:
     removable: bool
     network: bool
     system: bool
+    thin: bool = False
 
 
 def mounts(sysfs: Path = Path("/sys")) -> tuple[MountEntry, ...]:
@@ -190,6 +192,7 @@ def _entry(mount: str, device: str, fstype: str, opts: str, sysfs: Path) -> Moun
         removable=local and is_removable(real_device, sysfs),
         network=sys.platform == "darwin" and "local" not in options,
         system=False,
+        thin=local and is_thin(real_device, sysfs),
     )
 
 
@@ -202,6 +205,43 @@ def is_removable(device: str, sysfs: Path) -> bool:
         except OSError:
             continue
     return False
+
+
+_THIN_POOL = re.compile(r"LVM-.*-tpool|VDO-.*")
+"""Names that the device mapper has for thin pools of LVM and for VDO volumes."""
+_DEEPEST = 8
+
+
+def is_thin(device: str, sysfs: Path) -> bool:
+    """Whether a block device is, or lies on, a thin pool; false where the kernel is silent.
+
+    Source: LVM2 lib/activate, the suffix of a pool's uuid; dm-vdo.
+    """
+    layer = [sysfs / "class/block" / os.path.basename(device)]
+    for _ in range(_DEEPEST):
+        below: list[Path] = []
+        for block in layer:
+            try:
+                if _THIN_POOL.fullmatch((block / "dm/uuid").read_text(encoding="ascii").strip()):
+                    return True
+                below += (block / "slaves").iterdir()
+            except OSError:
+                continue  # no device of the mapper
+        if not below:
+            break
+        layer = below
+    return False
+
+
+def mount_point_of(path: str) -> str:
+    """The mount point that a path is on, once its links are resolved.
+
+    The longest mount point that the path begins with.
+    """
+    path = os.path.realpath(path)
+    points = [part.mountpoint for part in psutil.disk_partitions(all=True)]
+    covering = [p for p in points if path == p or path.startswith(p.rstrip("/\\") + os.sep)]
+    return max(covering, key=len, default=os.path.abspath(os.sep))
 
 
 if sys.platform == "win32":

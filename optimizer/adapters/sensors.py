@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,8 +12,11 @@ from typing import TypeVar
 import psutil
 
 from optimizer.adapters.cpu_scope import CapacityWatch, ContainerCounters
+from optimizer.adapters.disk_sensor import DiskSensor
 from optimizer.adapters.kernel_file import KernelFile
-from optimizer.model import CpuCounters, DiskCounters, HostReading, MemoryCounters
+from optimizer.adapters.memory_scope import MemoryScope
+from optimizer.adapters.memory_sensor import MemorySensor
+from optimizer.model import CpuCounters, HostReading, Place
 
 T = TypeVar("T")
 
@@ -23,7 +25,6 @@ _READ_ERRORS = (OSError, ValueError, RuntimeError, psutil.Error)
 
 _STAT_BYTES = 1024
 """Room for the first line of /proc/stat: ten numbers of 20 digits."""
-_MEMINFO_BYTES = 8192
 
 _FEWEST_STAT_FIELDS = 5
 """The name and user, nice, system, idle: what a kernel of 2.4 wrote."""
@@ -31,10 +32,6 @@ _STAT_FIELDS = 8
 _IDLE, _IOWAIT, _STEAL = 3, 4, 7
 _STAT_LINE_BYTES = 256
 """More than ten counters of 64 bits need."""
-_MEMINFO_LINE = re.compile(
-    rb"^(MemTotal|MemFree|MemAvailable|Buffers|Cached|Shmem|SReclaimable): +(\d{1,18}) kB$",
-    re.MULTILINE,
-)
 
 
 def parse_stat(text: bytes, *, ticks_per_s: int, cpus: float) -> CpuCounters:
@@ -64,72 +61,34 @@ def parse_stat(text: bytes, *, ticks_per_s: int, cpus: float) -> CpuCounters:
     )
 
 
-def parse_meminfo(text: bytes) -> MemoryCounters:
-    """Memory counters from /proc/meminfo.
-
-    cache = Buffers + Cached + SReclaimable - Shmem, within 0 and what is not
-    free. Available memory is free + cache where the kernel does not tell it
-    (before 3.14), or tells 0, which some kernels do by mistake. Where it
-    exceeds the total, as inside some containers, it is the free memory. Raises
-    ValueError when total, free, buffers or cached are missing, or when more
-    than the total is free.
-
-    Source: proc(5), /proc/meminfo; psutil's virtual_memory for the odd cases.
-    """
-    kib = {name: int(value) for name, value in _MEMINFO_LINE.findall(text)}
-    try:
-        total, free = kib[b"MemTotal"], kib[b"MemFree"]
-        files = kib[b"Buffers"] + kib[b"Cached"]
-    except KeyError as exc:
-        raise ValueError(f"/proc/meminfo has no {exc.args[0].decode()}") from exc
-    if total == 0 or free > total:
-        raise ValueError(f"/proc/meminfo contradicts itself: total {total} kB, free {free} kB")
-    cache = files + kib.get(b"SReclaimable", 0) - kib.get(b"Shmem", 0)
-    cache = min(max(cache, 0), total - free)
-    available = kib.get(b"MemAvailable", 0) or free + cache
-    return MemoryCounters(
-        total_bytes=total * 1024,
-        available_bytes=(available if available <= total else free) * 1024,
-        free_bytes=free * 1024,
-        cache_bytes=cache * 1024,
-    )
-
-
 class HostSensors:
     """Implements ports.Sensors; a sensor that fails is None and is named in `failures`.
 
-    `disk_mounts` are the mount points of local filesystems to read. `capacity`
-    knows what CPU a share is a share of. `proc` and `sysfs` are where Linux
-    shows its counters; other platforms ignore them.
+    `places` are the local filesystems to read. `capacity` knows what CPU a
+    share is a share of, `scope` the same for the memory. `proc` and `sysfs` are
+    where Linux shows its counters; other platforms ignore them.
     """
 
     def __init__(
         self,
-        disk_mounts: Sequence[str],
+        places: Sequence[Place] = (),
         *,
         proc: Path = Path("/proc"),
         sysfs: Path = Path("/sys"),
         capacity: CapacityWatch | None = None,
+        scope: MemoryScope | None = None,
     ) -> None:
         watch = capacity or CapacityWatch(proc=proc, sysfs=sysfs)
         self._linux = _LinuxCounters(proc, watch) if sys.platform == "linux" else None
-        self._disks: tuple[tuple[str, int | None], ...] = ()
-        self.watch_disks(disk_mounts)
-
-    def watch_disks(self, mounts: Sequence[str]) -> None:
-        """Read these mount points from now on, the one that is held on first.
-
-        Remembers the device of each: should the path later lead to another
-        one, because the filesystem was unmounted, the sensor fails instead of
-        telling the figures of what is below. Call it again after a mount.
-        """
-        self._disks = tuple((mount, _device_of(mount)) for mount in mounts)
+        self._memory = MemorySensor(proc, scope or MemoryScope(proc=proc))
+        self.disks = DiskSensor(proc, sysfs)
+        self.disks.watch(places)
 
     def read(self) -> HostReading:
         """All counters now; never raises."""
         failures: list[tuple[str, str]] = []
-        memory = _attempt("memory", self._read_memory, failures)
-        disks = _attempt("disk", self._read_disks, failures)
+        memory = _attempt("memory", self._memory.read, failures)
+        disks = _attempt("disk", self.disks.read, failures)
         # Last, for what our own processes used is asked for next.
         before_s = time.monotonic()
         cpu = _attempt("cpu", lambda: self._read_cpu(look=True), failures)
@@ -155,17 +114,12 @@ class HostSensors:
 
     def close(self) -> None:
         """Close the files that are kept open; a later read opens them again."""
+        self._memory.close()
         if self._linux is not None:
             self._linux.close()
 
     def _read_cpu(self, *, look: bool) -> CpuCounters:
         return portable_cpu() if self._linux is None else self._linux.cpu(look=look)
-
-    def _read_memory(self) -> MemoryCounters:
-        return portable_memory() if self._linux is None else self._linux.memory()
-
-    def _read_disks(self) -> tuple[DiskCounters, ...]:
-        return tuple(_read_disk(mount, device) for mount, device in self._disks)
 
 
 def portable_cpu() -> CpuCounters:
@@ -183,23 +137,11 @@ def portable_cpu() -> CpuCounters:
     return CpuCounters(total_s=total_s, idle_s=times.idle, steal_s=0.0, cpus=cpus, watchable=False)
 
 
-def portable_memory() -> MemoryCounters:
-    """Memory counters from psutil; the cache is taken to be available - free."""
-    memory = psutil.virtual_memory()
-    return MemoryCounters(
-        total_bytes=memory.total,
-        available_bytes=memory.available,
-        free_bytes=memory.free,
-        cache_bytes=max(0, memory.available - memory.free),
-    )
-
-
 class _LinuxCounters:
-    """CPU and memory from procfs; psutil costs twice as much, for it opens each file anew."""
+    """The CPU from procfs; psutil costs twice as much, for it opens the file anew each time."""
 
     def __init__(self, proc: Path, capacity: CapacityWatch) -> None:
         self._stat = KernelFile(proc / "stat", _STAT_BYTES)
-        self._meminfo = KernelFile(proc / "meminfo", _MEMINFO_BYTES)
         self._capacity = capacity
         self._ticks_per_s = _ticks_per_s()
         self._container: ContainerCounters | None = None
@@ -217,12 +159,8 @@ class _LinuxCounters:
         reach_ratio = min(1.0, capacity.reach_cpus / cpus)
         return counted._replace(reach_ratio=reach_ratio, watchable=view.watchable)
 
-    def memory(self) -> MemoryCounters:
-        return parse_meminfo(self._meminfo.read())
-
     def close(self) -> None:
-        for file in (self._stat, self._meminfo):
-            file.close()
+        self._stat.close()
         if self._container is not None:
             self._container.close()
 
@@ -248,27 +186,3 @@ def _attempt(sensor: str, read: Callable[[], T], failures: list[tuple[str, str]]
     except _READ_ERRORS as exc:
         failures.append((sensor, str(exc) or type(exc).__name__))
         return None
-
-
-def _device_of(mount: str) -> int | None:
-    try:
-        return os.stat(mount).st_dev
-    except OSError:
-        return None
-
-
-def _read_disk(mount: str, device: int | None) -> DiskCounters:
-    """One filesystem. Raises OSError or ValueError, also when it is no longer the same one."""
-    if sys.platform == "win32":
-        usage = psutil.disk_usage(mount)
-        used_bytes, available_bytes = usage.used, usage.free
-    else:
-        blocks = os.statvfs(mount)
-        used_bytes = (blocks.f_blocks - blocks.f_bfree) * blocks.f_frsize
-        available_bytes = blocks.f_bavail * blocks.f_frsize
-    # Asked after the figures: an unmount in between is then seen as well.
-    if device is None or os.stat(mount).st_dev != device:
-        raise ValueError(f"{mount} is not the filesystem that was chosen; has it been unmounted?")
-    if used_bytes < 0 or available_bytes < 0 or used_bytes + available_bytes == 0:
-        raise ValueError(f"{mount} tells no size")
-    return DiskCounters(mount=mount, used_bytes=used_bytes, available_bytes=available_bytes)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from optimizer.adapters.stresser_process import StresserProcess
+from optimizer.adapters.stresser_process import StresserProcess, path_of
 from optimizer.model import (
     Decision,
     ExitCause,
@@ -21,13 +21,6 @@ from optimizer.model import (
     StresserState,
 )
 
-MEMORY_SHARDS = 4
-"""Processes that share the memory held.
-
-When the kernel runs out of memory it may kill a second volunteer before the
-first one's pages are free; with one process only, that second one was the
-tenant in up to half of the trials, with two or more in none of 360.
-"""
 _POLL_S = 0.005
 
 Start = Callable[[Resource, tuple[str, ...]], StresserProcess]
@@ -36,8 +29,9 @@ Start = Callable[[Resource, tuple[str, ...]], StresserProcess]
 class StresserPool:
     """Implements ports.Actuators with real processes.
 
-    `cpus` tells how many CPU workers to start, `disk_path` where disk space
-    is held, `cpu_group` the control group of the CPU workers. `cpu_scale` is
+    `cpus` tells how many CPU workers to start, `memory` and `disk` further
+    arguments for stressers of that kind, `cpu_group` the control group of the
+    CPU workers. `cpu_scale` is
     the capacity in CPUs over workers: with fewer workers than CPUs (affinity,
     cpuset) each must work more for the same share.
     `cpu_room` is what number, place and scale of the workers follow from; when
@@ -47,14 +41,15 @@ class StresserPool:
     longer does.
 
     The pool decides nothing: a lease above 0 starts what is not there, `stop`
-    ends what is.
+    ends what is. Each filesystem has a stresser of its own.
     """
 
     def __init__(
         self,
         *,
         cpus: Callable[[], int],
-        disk_path: Callable[[], str | None],
+        memory: Callable[[], tuple[str, ...]] = tuple,
+        disk: Callable[[], tuple[str, ...]] = tuple,
         cpu_group: Path | None = None,
         cpu_scale: Callable[[], float] = lambda: 1.0,
         cpu_room: Callable[[], object] = lambda: None,
@@ -64,7 +59,8 @@ class StresserPool:
     ) -> None:
         self._stirs = stirs
         self._cpus = cpus
-        self._disk_path = disk_path
+        self._memory = memory
+        self._disk = disk
         self._cpu_group = () if cpu_group is None else ("--cgroup", str(cpu_group))
         self._cpu_scale = cpu_scale
         self._cpu_room = cpu_room
@@ -72,35 +68,36 @@ class StresserPool:
         self._start = start
         self._monotonic = monotonic
         self._running: dict[Resource, list[StresserProcess]] = {r: [] for r in Resource}
-        self._launched: dict[Resource, list[tuple[str, ...]]] = {}
         self._dying: list[StresserProcess] = []
         self._retired_cpu_s = 0.0
         self._scale = 1.0
         self._failures: list[StresserExit] = []
         self._last_error: dict[Resource, str] = {}
+        self._faults: dict[str, str] = {}
 
     def observe(self) -> Observation:
         """CPU seconds, ledgers, and the unwanted ends since the last call."""
         exits, self._failures = self._failures, []
-        stirred = False
+        stirred, taken_bytes = False, 0
         for process in self._stirring():
             process.listen()
             stirred, process.stirred = stirred or process.stirred, False
+            taken_bytes, process.taken_bytes = taken_bytes + process.taken_bytes, 0
             over = process.ended()
             if over is not None and process in self._running[process.resource]:
                 exits.append(over)
-                self._last_error[process.resource] = over.detail
-                self._end(process.resource)
+                self._ended(process, over)
         if self._dying:
             self._reap()
         return Observation(
             own=OwnCounters(
                 cpu_s=self.cpu_used_s(),
                 memory_bytes=self._held(Resource.MEMORY),
-                disk_bytes=self._held(Resource.DISK),
+                disks=self._held_on(),
             ),
             exits=tuple(exits),
             stirred=stirred,
+            taken_bytes=taken_bytes,
         )
 
     def cpu_used_s(self) -> float:
@@ -124,21 +121,50 @@ class StresserPool:
     def apply(self, plan: Plan) -> None:
         """Renew, start or end each resource's stressers as decided."""
         for decision in plan:
-            if decision.stop:
-                self._end(decision.resource)
-                continue
-            if self._running[decision.resource] and self._outdated(decision.resource):
-                self._end(decision.resource)
-            if decision.lease > 0 and not self._running[decision.resource]:
-                self._launch(decision)
-            self._renew(decision)
+            if decision.stop or self._cpus_changed(decision.resource):
+                self._end_all(decision.resource)
+            if not decision.stop:
+                self._obey(decision)
 
-    def _renew(self, decision: Decision) -> None:
-        now_s, wanted = self._monotonic(), decision.lease
-        if decision.resource is Resource.CPU:
-            wanted = min(1.0, wanted * self._scale)
-        for process in self._running[decision.resource]:
-            process.renew(wanted, now_s, decision.level_ratio)
+    def _obey(self, decision: Decision) -> None:
+        """End what would be started otherwise now, start what lacks, renew all."""
+        resource, leases = decision.resource, self._leases(decision)
+        for process in [p for p in self._running[resource] if p.arguments not in leases]:
+            self._end(process)
+        for arguments, lease in leases.items():
+            lacking = self._copies(resource)
+            lacking -= sum(p.arguments == arguments for p in self._running[resource])
+            if lease > 0 and lacking > 0 and not self._lingers(resource, arguments):
+                self._launch(resource, arguments, lacking)
+        now_s = self._monotonic()
+        for process in self._running[resource]:
+            process.renew(leases[process.arguments], now_s, decision.level_ratio)
+
+    def _leases(self, decision: Decision) -> dict[tuple[str, ...], float]:
+        """What each process gets, by its arguments."""
+        if decision.resource is Resource.DISK:
+            return {
+                ("--path", part.place.path, *self._disk()): float(part.lease_bytes)
+                for part in decision.parts
+            }
+        if decision.resource is Resource.MEMORY:
+            return {self._memory(): decision.lease}
+        if not self._running[Resource.CPU]:
+            self._scale, self._room = self._cpu_scale(), self._cpu_room()
+        workers = "1" if sys.platform == "win32" else str(self._cpus())
+        return {("--workers", workers, *self._cpu_group): min(1.0, decision.lease * self._scale)}
+
+    def _copies(self, resource: Resource) -> int:
+        """No fork on Windows: there each CPU worker is a process of its own."""
+        return self._cpus() if sys.platform == "win32" and resource is Resource.CPU else 1
+
+    def _cpus_changed(self, resource: Resource) -> bool:
+        running = bool(self._running[Resource.CPU])
+        return resource is Resource.CPU and running and self._cpu_room() != self._room
+
+    def _lingers(self, resource: Resource, arguments: tuple[str, ...]) -> bool:
+        """Whether one that was ended is still there: its filesystem hangs, and so would another."""
+        return resource is Resource.DISK and any(p.arguments == arguments for p in self._dying)
 
     def states(self) -> PerResource[StresserState]:
         """What runs, by which kernel means, and what went wrong last."""
@@ -151,7 +177,7 @@ class StresserPool:
     def release(self) -> None:
         """End all stressers now, without waiting."""
         for resource in Resource:
-            self._end(resource)
+            self._end_all(resource)
 
     def close(self, deadline_s: float) -> tuple[int, ...]:
         """End all, wait until they are gone; the pids of those that are not after the deadline."""
@@ -171,48 +197,49 @@ class StresserPool:
         ready = select.select([p.output for p in living], [], [], 0)[0]
         return [p for p in living if p.output in ready] if ready else []
 
-    def _launch(self, decision: Decision) -> None:
-        resource = decision.resource
-        self._launched[resource] = self._arguments(resource)
-        if resource is Resource.CPU:
-            self._scale, self._room = self._cpu_scale(), self._cpu_room()
+    def _launch(self, resource: Resource, arguments: tuple[str, ...], count: int) -> None:
         try:
-            for arguments in self._launched[resource]:
+            for _ in range(count):
                 process = self._start(resource, arguments)
                 self._running[resource].append(process)
                 if resource is Resource.CPU:
                     self._stirs(process.output, True)
         except OSError as exc:
-            self._end(resource)
-            detail = f"cannot start: {exc}"
-            self._last_error[resource] = detail
-            self._failures.append(
-                StresserExit(resource=resource, cause=ExitCause.FAILED, detail=detail)
+            over = StresserExit(
+                resource=resource,
+                cause=ExitCause.FAILED,
+                detail=f"cannot start: {exc}",
+                path=path_of(arguments),
             )
+            self._failures.append(over)
+            self._remember(over)
+            if over.path is None:
+                self._end_all(resource)
 
-    def _outdated(self, resource: Resource) -> bool:
-        """Whether it would be started otherwise now: the CPUs or the path have changed."""
-        if resource is Resource.CPU and self._cpu_room() != self._room:
-            return True
-        return self._arguments(resource) != self._launched[resource]
+    def _ended(self, process: StresserProcess, over: StresserExit) -> None:
+        """One has ended by itself: with it all of its resource, but on other filesystems."""
+        self._remember(over)
+        if over.path is None:
+            self._end_all(over.resource)
+        else:
+            self._end(process)
 
-    def _arguments(self, resource: Resource) -> list[tuple[str, ...]]:
-        """The command-line tails of the processes that a resource needs."""
-        if resource is Resource.MEMORY:
-            return [("--shards", str(MEMORY_SHARDS))]
-        if resource is Resource.DISK:
-            return [("--path", str(self._disk_path()))]
-        if sys.platform == "win32":  # no fork there: one process for each worker
-            return [("--workers", "1")] * self._cpus()
-        return [("--workers", str(self._cpus()), *self._cpu_group)]
+    def _remember(self, over: StresserExit) -> None:
+        if over.path is None:
+            self._last_error[over.resource] = over.detail
+        else:
+            self._faults[over.path] = over.detail
 
-    def _end(self, resource: Resource) -> None:
-        for process in self._running[resource]:
-            if resource is Resource.CPU:
-                self._stirs(process.output, False)
-            process.kill()
-            self._dying.append(process)
-        self._running[resource] = []
+    def _end_all(self, resource: Resource) -> None:
+        for process in list(self._running[resource]):
+            self._end(process)
+
+    def _end(self, process: StresserProcess) -> None:
+        if process.resource is Resource.CPU:
+            self._stirs(process.output, False)
+        process.kill()
+        self._running[process.resource].remove(process)
+        self._dying.append(process)
 
     def _reap(self) -> None:
         """Never waits: what has not ended yet is looked at again in the next cycle."""
@@ -224,14 +251,40 @@ class StresserPool:
     def _held(self, resource: Resource) -> int:
         return int(sum(process.held for process in self._running[resource]))
 
+    def _held_on(self) -> tuple[tuple[str, int], ...]:
+        """The ledger of each path."""
+        held: dict[str, int] = {}
+        for process in self._running[Resource.DISK]:
+            path = path_of(process.arguments)
+            if path is not None:
+                held[path] = held.get(path, 0) + int(process.held)
+        return tuple(held.items())
+
     def _state(self, resource: Resource) -> StresserState:
         processes = self._running[resource]
         first = processes[0] if processes else None
         error = next((p.last_error for p in processes if p.last_error), None)
+        on_disk = resource is Resource.DISK
         return StresserState(
             pids=tuple(pid for process in processes for pid in process.pids),
             means=first.means if first else (),
             missing=first.missing if first else (),
-            place=first.place if first else None,
-            last_error=error if processes else self._last_error.get(resource),
+            place=", ".join(p.place for p in processes if p.place) or None,
+            last_error=None if on_disk else error if processes else self._last_error.get(resource),
+            faults=tuple(self._faults_now().items()) if on_disk else (),
         )
+
+    def _faults_now(self) -> dict[str, str]:
+        """What is wrong on each path: with the stresser there, or with the one that ended."""
+        now_s = self._monotonic()
+        for process in (*self._running[Resource.DISK], *self._dying):
+            path = path_of(process.arguments)
+            if path is None:
+                continue
+            if process.stuck(now_s):
+                self._faults[path] = "does not answer: the filesystem is frozen or its disk hangs"
+            elif process.last_error is not None:
+                self._faults[path] = process.last_error
+            elif process.held > 0:
+                self._faults.pop(path, None)
+        return self._faults

@@ -23,6 +23,8 @@ _REPORT_LIMIT_BYTES = 1 << 20
 """A report without an end beyond this is thrown away; ours are below a page per worker."""
 _EARLY_S = 0.05
 """A renewal may come this much early, so that a cycle of a second does not miss each other one."""
+_STUCK_S = 1.0
+"""Reserving space takes milliseconds; a process that waits longer waits for somebody."""
 _CODE_WORKER_KILLED = 3
 """Exit code of a stresser whose own worker was killed from outside."""
 
@@ -36,6 +38,7 @@ class StresserProcess:
 
     def __init__(self, resource: Resource, arguments: tuple[str, ...]) -> None:
         self.resource = resource
+        self.arguments = arguments
         self.pids: tuple[int, ...] = ()
         self.held = 0.0
         self.means: tuple[str, ...] = ()
@@ -44,6 +47,8 @@ class StresserProcess:
         self.last_error: str | None = None
         self._cpu_s: dict[int, float] = {}
         self.stirred = False
+        self.taken_bytes = 0
+        self._stuck_since_s: float | None = None
         self._sent: tuple[float, float] = (-1.0, float("-inf"))
         self._watched = False
         self._buffer = b""
@@ -119,6 +124,8 @@ class StresserProcess:
             self.last_error = None
         elif kind == "limited":
             self.last_error = f"limited by {report['by']}"
+        elif kind == "taken":
+            self.taken_bytes += int(str(report["bytes"]))
         elif kind == "stirred":
             self.stirred = True
         elif kind == "error":
@@ -148,7 +155,20 @@ class StresserProcess:
         else:
             cause, what = ExitCause.FAILED, f"exit code {code}"
         detail = f"{what}: {self.last_error}" if self.last_error else what
-        return StresserExit(resource=self.resource, cause=cause, detail=detail)
+        return StresserExit(
+            resource=self.resource, cause=cause, detail=detail, path=path_of(self.arguments)
+        )
+
+    def stuck(self, now_s: float) -> bool:
+        """Whether the kernel has kept it waiting, deaf to all signals, since a look before.
+
+        So it is with a disk stresser on a frozen filesystem or a disk that is gone.
+        """
+        if _state(self._process.pid) != "D":
+            self._stuck_since_s = None
+        elif self._stuck_since_s is None:
+            self._stuck_since_s = now_s
+        return self._stuck_since_s is not None and now_s - self._stuck_since_s >= _STUCK_S
 
     def kill(self) -> None:
         """End it and its workers at once, without waiting."""
@@ -182,6 +202,23 @@ class StresserProcess:
 def _environment() -> dict[str, str]:
     """Ours without what could switch a stresser's means of dying off: that is for tests alone."""
     return {name: value for name, value in os.environ.items() if name != lease.TEST_SWITCH}
+
+
+def path_of(arguments: tuple[str, ...]) -> str | None:
+    """Where a stresser with these arguments holds; None for one that holds nowhere."""
+    named = dict(zip(arguments[::2], arguments[1::2], strict=False))
+    return named.get("--path")
+
+
+def _state(pid: int) -> str:
+    """One letter; empty where it is not told. Source: proc(5), /proc/pid/stat."""
+    if sys.platform != "linux":
+        return ""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return text.rpartition(") ")[2][:1]  # the name before may have brackets and blanks
 
 
 def process_cpu_s(pid: int) -> float | None:

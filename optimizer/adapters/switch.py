@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from optimizer.adapters.releases import Releases, withdraw
 from optimizer.atomic import replace_file, sync_directory
 from optimizer.errors import SwitchError
 from optimizer.model import Inhibit
@@ -43,6 +44,11 @@ class FileSwitch:
         self._resumed_path = directory / RESUMED_NAME
         self._parsed: tuple[_Signature, Inhibit] | None = None
         self._resumed_seen = _signature_or_none(self._resumed_path)
+        self._releases = Releases(directory)
+
+    def released(self, now_utc_s: float) -> frozenset[str]:
+        """The mount points on which nothing is to be held now; never raises."""
+        return self._releases.now(now_utc_s)
 
     def inhibit(self, now_utc_s: float) -> Inhibit | None:
         """The order not to load that is in force now; None when there is none or it has expired.
@@ -110,10 +116,11 @@ def pause(
 
 
 def resume(directory: Path) -> None:
-    """Lift the order not to load, if there is one, and tell the daemon that this was asked for.
+    """Lift the order not to load and all releases, and tell the daemon that this was asked for.
 
     Raises SwitchError.
     """
+    withdraw(directory)
     path = directory / INHIBIT_NAME
     try:
         path.unlink(missing_ok=True)

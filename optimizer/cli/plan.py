@@ -72,6 +72,7 @@ def _measured_status(found: Configured) -> dict[str, Any]:
     """The document that a daemon without any load of its own would write."""
     from optimizer import app
     from optimizer.adapters.cpu_scope import CapacityWatch
+    from optimizer.adapters.memory_scope import MemoryScope
     from optimizer.adapters.sensors import HostSensors
     from optimizer.adapters.switch import FileSwitch
     from optimizer.control.decide import ControlState, decide
@@ -92,7 +93,8 @@ def _measured_status(found: Configured) -> dict[str, Any]:
     machine = look(settings)
     derived = derive(settings, machine)
     capacity = CapacityWatch(settings.cpu_scope)
-    sensors = HostSensors(disk_mounts=derived.scope.mounts, capacity=capacity)
+    scope = MemoryScope(settings.memory_scope)
+    sensors = HostSensors(derived.scope.places, capacity=capacity, scope=scope)
     nothing = Observation(own=OwnCounters())
     orders = Orders(
         policy=derived.settled.policy,
@@ -118,6 +120,7 @@ def _measured_status(found: Configured) -> dict[str, Any]:
         stressers=PerResource(cpu=none, memory=none, disk=none),
         means=None,
         sensor_failures=reading.host.failures,
+        reading=reading,
     )
     around = Surroundings(
         interval_s=derived.settled.interval_s,

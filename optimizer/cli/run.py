@@ -92,12 +92,12 @@ def _announce(found: Configured, machine: Machine, derived: Derived) -> None:
     ]
     if target.disk <= 0:
         lines.append("  disk    only watched: its target is 0 %")
-    elif scope.hold_path is None:
+    elif not scope.places:
         lines.append(f"  disk    nothing is done: {scope.note}")
     else:
         lines.append(
-            f"  disk    {_held(target.disk)} of {', '.join(scope.mounts)}, "
-            f"in unlinked files in {scope.hold_path}"
+            f"  disk    {_held(target.disk)} of {', '.join(p.mount for p in scope.places)}, "
+            f"in unlinked files in {', '.join(p.path for p in scope.places)}"
         )
     lines += [
         f"  files   history and inhibit in {found.directories.state}, "

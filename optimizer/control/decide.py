@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 from optimizer.control.brake import Brake, OwnHours, caps, charge, press
+from optimizer.control.drain import BURST_BYTES_PER_S, Drain, ahead, watch
 from optimizer.control.estimate import disk_utilisation, memory_utilisation
 from optimizer.control.guard import Limited
+from optimizer.control.pressure import Pressure
+from optimizer.control.pressure import caps as memory_caps
+from optimizer.control.pressure import press as press_memory
 from optimizer.control.resource import ResourceState, Seen, decide_between, decide_one, lived
+from optimizer.control.spread import Rest, Share, binding, rested, room_bytes, shares, spread
 from optimizer.control.track import GAP_S, Point, Track, advance, busy_between, glance, settle
 from optimizer.model import (
     CpuCounters,
     Decision,
     Observation,
     Orders,
+    Part,
     PerResource,
     Plan,
     Policy,
@@ -29,6 +37,12 @@ TIGHT_RATIO = 0.10
 
 A tenant that takes memory at 5 GB/s gets through a tenth of 16 GB in 0.3 s.
 """
+TIGHT_AHEAD_S = 2.0
+"""The same when it would come to that so soon at the pace of the last looks."""
+GIVE_AHEAD_S = 0.5
+"""What would be lacking so soon is given back now."""
+BURST_S = 0.8
+"""From one full cycle to the next."""
 GLANCE_S = 0.5
 """A tenant that was above so long ago may have left since."""
 GLANCE_RATIO = 0.02
@@ -55,6 +69,11 @@ class ControlState(NamedTuple):
         cpu=ResourceState(), memory=ResourceState(), disk=ResourceState()
     )
     glanced: Point | None = None
+    pressure: Pressure = Pressure()
+    memory_drain: Drain = Drain()
+    disk_drain: Drain = Drain()
+    rests: Mapping[str, Rest] = MappingProxyType({})
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +82,8 @@ class Verdict:
 
     `measuring` is true for the first reading after the start or a gap.
     `tight` is true when so little is free beside what we hold that the next
-    full cycle should come at once. `calm` is true when nothing has moved for
+    full cycle should come at once, `wary` when one burst of a tenant could
+    make it so before the next. `calm` is true when nothing has moved for
     long and the stressers watch, so that the next cycle may come later.
     """
 
@@ -71,6 +91,7 @@ class Verdict:
     plan: Plan
     measuring: bool
     tight: bool
+    wary: bool
     calm: bool
 
 
@@ -88,8 +109,24 @@ def decide(state: ControlState, reading: Reading, seen: Observation, orders: Ord
         stirred=seen.stirred,
     )
     memory = disk = None
+    among: tuple[Share, ...] = ()
+    rests = state.rests
     if not measuring:
         memory, disk = _memory(reading, orders.policy), _disk(reading, orders.policy)
+    if disk is not None and reading.host.disks:
+        rests = rested(state.rests, reading.host.disks, seen, now_s, orders)
+        among = shares(reading.host.disks, dict(reading.own.disks), rests, orders)
+        disk = replace(disk, room_ratio=room_bytes(among) / disk.capacity)
+    memory_drain = watch(state.memory_drain, memory, now_s)
+    disk_drain = watch(state.disk_drain, disk, now_s)
+    pressure = press_memory(
+        state.pressure,
+        reading.host.memory,
+        memory,
+        seen.taken_bytes,
+        now_s,
+        orders.policy.hold_off_s,
+    )
 
     def one(resource: Resource, of: Seen) -> tuple[ResourceState, Decision]:
         before = lived(state.resources.of(resource), resource, seen.exits, now_s, orders)
@@ -101,10 +138,28 @@ def decide(state: ControlState, reading: Reading, seen: Observation, orders: Ord
     limits = caps(brake, hours, orders.policy)
     cpu_state, cpu_decision = one(Resource.CPU, _cpu_seen(track, now_s, limits))
     memory_state, memory_decision = one(
-        Resource.MEMORY, Seen(now_s=now_s, measuring=measuring, usage=memory)
+        Resource.MEMORY,
+        Seen(
+            now_s=now_s,
+            measuring=measuring,
+            usage=None if memory is None else ahead(memory_drain, memory, GIVE_AHEAD_S),
+            caps=memory_caps(pressure),
+        ),
     )
     disk_state, disk_decision = one(
-        Resource.DISK, Seen(now_s=now_s, measuring=measuring, usage=disk)
+        Resource.DISK,
+        Seen(
+            now_s=now_s,
+            measuring=measuring,
+            usage=disk,
+            caps=() if disk is None else _disk_caps(disk_drain, disk, among),
+        ),
+    )
+    parts = spread(disk_decision.lease, among)
+    if disk is None and disk_decision.lease > 0:
+        parts = state.parts  # kept for a moment, as the lease is
+    disk_decision = replace(
+        disk_decision, parts=parts, lease=float(sum(part.lease_bytes for part in parts))
     )
     calm = _calm(track, cpu_state, cpu_decision) and _watchable(reading, cpu_decision, orders)
     if calm and track.known:
@@ -117,10 +172,16 @@ def decide(state: ControlState, reading: Reading, seen: Observation, orders: Ord
             brake=brake,
             hours=hours,
             resources=PerResource(cpu=cpu_state, memory=memory_state, disk=disk_state),
+            pressure=pressure,
+            memory_drain=memory_drain,
+            disk_drain=disk_drain,
+            rests=rests,
+            parts=parts,
         ),
         plan=PerResource(cpu=cpu_decision, memory=memory_decision, disk=disk_decision),
         measuring=measuring,
-        tight=_tight(memory) or _tight(disk),
+        tight=_tight(memory_drain, memory) or _tight(disk_drain, disk),
+        wary=memory is not None and _wary(memory),
         calm=calm,
     )
 
@@ -135,7 +196,13 @@ def let_go(state: ControlState) -> ControlState:
 
     cpu, memory, disk = state.resources
     resources = PerResource(cpu=kept(cpu), memory=kept(memory), disk=kept(disk))
-    return ControlState(brake=state.brake, hours=state.hours, resources=resources)
+    return ControlState(
+        brake=state.brake,
+        hours=state.hours,
+        resources=resources,
+        pressure=state.pressure,
+        rests=state.rests,
+    )
 
 
 def still_above(
@@ -154,8 +221,7 @@ def still_above(
         return None
     if busy_between(seen, point, cpu.cpus) < before.goal_ratio + GLANCE_RATIO:
         return None
-    last_s, gap, _, brake, hours, resources, _ = state
-    return ControlState(last_s, gap, track, brake, hours, resources, point)
+    return state._replace(glanced=point)
 
 
 def decide_cpu(
@@ -166,15 +232,18 @@ def decide_cpu(
     `own_s` is what we had used when the counters were read. Without counters
     nothing changes: the next full cycle sees to it.
     """
-    last_s, _, track, brake, hours, resources, glanced = state
+    resources = state.resources
     if cpu is None:
         return state, resources.cpu.lease
-    gap = last_s is None or not 0 < at_s - last_s <= GAP_S
-    track = settle(track, glanced, at_s, own_s)
+    gap = _begins(state, at_s)
+    track = settle(state.track, state.glanced, at_s, own_s)
     track = advance(track, at_s, cpu, own_s, count_steal=orders.policy.count_steal)
     after = decide_between(resources.cpu, track, orders.policy)
     resources = PerResource(cpu=after, memory=resources.memory, disk=resources.disk)
-    return ControlState(at_s, gap, track, brake, hours, resources), after.lease
+    after_state = state._replace(
+        last_s=at_s, gap=gap, track=track, resources=resources, glanced=None
+    )
+    return after_state, after.lease
 
 
 def _calm(track: Track, state: ResourceState, decision: Decision) -> bool:
@@ -215,5 +284,18 @@ def _disk(reading: Reading, policy: Policy) -> Utilisation | None:
     return disk_utilisation(disks, reading.own.disk_bytes, policy) if disks else None
 
 
-def _tight(usage: Utilisation | None) -> bool:
-    return usage is not None and usage.own_ratio > 0 and usage.room_ratio < TIGHT_RATIO
+def _disk_caps(drain: Drain, disk: Utilisation, among: tuple[Share, ...]) -> tuple[Limited, ...]:
+    """What all filesystems together may hold, now and in a moment."""
+    room_ratio = min(disk.room_ratio, ahead(drain, disk, GIVE_AHEAD_S).room_ratio)
+    return (Limited(demand_ratio=disk.own_ratio + room_ratio, reason=binding(among)),)
+
+
+def _tight(drain: Drain, usage: Utilisation | None) -> bool:
+    if usage is None or usage.own_ratio <= 0:
+        return False
+    return ahead(drain, usage, TIGHT_AHEAD_S).room_ratio < TIGHT_RATIO
+
+
+def _wary(memory: Utilisation) -> bool:
+    burst_ratio = BURST_BYTES_PER_S * BURST_S / memory.capacity
+    return memory.own_ratio > 0 and memory.room_ratio < burst_ratio

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from optimizer.model import Reason
+from optimizer.model import Place, Reason
 
 LOCAL_TYPES = frozenset(
     {
@@ -52,7 +52,8 @@ class Mount(Protocol):
 
     `is_directory` is false for a file that is mounted on a file. `removable`
     covers sticks and optical media, `network` what the platform itself calls
-    remote, `system` the drive that the platform was started from.
+    remote, `system` the drive that the platform was started from, `thin` a
+    device that promises more space than it has.
     """
 
     @property
@@ -87,40 +88,62 @@ class Mount(Protocol):
     def system(self) -> bool:
         """True for the drive that the platform was started from, where it tells."""
 
+    @property
+    def thin(self) -> bool:
+        """True for a volume in a thin pool, where the platform tells."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """The filesystems whose utilisation counts, and where space is held.
+    """The filesystems whose utilisation counts and on which space is held.
 
-    `mounts` holds the mount points, the one that is held on first. Where
-    nothing can be held it is empty, `hold_path` is None and `reason` says
-    why. `note` is one sentence for people. `named` is the path that the
-    configuration names and the mount point that it is on ("" if on none that
-    may be used); None where no path is named.
+    Where nothing can be held `places` is empty and `reason` says why. `note`
+    is one sentence for people. `named` is the path that the configuration
+    names and the mount point that it is on ("" if on none that may be used);
+    None where no path is named.
     """
 
-    mounts: tuple[str, ...]
-    hold_path: str | None
+    places: tuple[Place, ...]
     reason: Reason | None
     note: str
     named: tuple[str, str] | None = None
 
 
-def refusal(mount: Mount) -> str | None:
-    """Why no space is held on this filesystem, as the end of a sentence; None when it may be."""
+REMOVABLE, THIN = "removable", "thin"
+"""Words that DISK_ALLOW takes beside the names of filesystem types."""
+
+
+def refusal(mount: Mount, allowed: frozenset[str] = frozenset()) -> str | None:
+    """Why no space is held on this filesystem, as the end of a sentence; None when it may be.
+
+    `allowed` is what the operator allows all the same: types, in lower case,
+    and the words above.
+    """
     kind = mount.fstype.casefold()
+    known = kind in allowed
     reasons = (
         (
-            mount.network or kind in _NETWORK_TYPES,
+            not known and (mount.network or kind in _NETWORK_TYPES),
             f"type {mount.fstype} is a network filesystem",
         ),
-        (kind.startswith("fuse"), f"type {mount.fstype} is served by a user process (FUSE)"),
         (
-            kind not in LOCAL_TYPES,
+            not known and kind.startswith("fuse"),
+            f"type {mount.fstype} is served by a user process (FUSE)",
+        ),
+        (
+            not known and kind not in LOCAL_TYPES,
             f"type {mount.fstype or 'unknown'} is not known as a local disk filesystem",
         ),
         (_is_memory(mount.device), f"device {mount.device} is memory, not a disk"),
-        (mount.removable, f"device {mount.device} is removable"),
+        (
+            mount.removable and REMOVABLE not in allowed,
+            f"device {mount.device} is removable (DISK_ALLOW={REMOVABLE} allows it)",
+        ),
+        (
+            mount.thin and THIN not in allowed,
+            f"device {mount.device} is in a thin pool, which promises more space than it has "
+            f"(DISK_ALLOW={THIN} allows it)",
+        ),
         ("ro" in mount.options, "it is mounted read-only"),
         (not mount.is_directory, "it is mounted on a file, not on a directory"),
         (_is_macos_internal(mount.mount), "macOS keeps this volume for itself"),
@@ -128,7 +151,7 @@ def refusal(mount: Mount) -> str | None:
     return next((why for applies, why in reasons if applies), None)
 
 
-def eligible(mounts: Iterable[Mount]) -> tuple[Mount, ...]:
+def eligible(mounts: Iterable[Mount], allowed: frozenset[str] = frozenset()) -> tuple[Mount, ...]:
     """The filesystems on which space may be held, one mount for each device.
 
     Of several mounts of one device (bind mounts, btrfs subvolumes, volumes of
@@ -136,13 +159,13 @@ def eligible(mounts: Iterable[Mount]) -> tuple[Mount, ...]:
     several on one mount point only the last is seen by anybody.
     """
     chosen: dict[str, Mount] = {}
-    usable = (mount for mount in _visible(mounts) if refusal(mount) is None)
+    usable = (mount for mount in _visible(mounts) if refusal(mount, allowed) is None)
     for mount in sorted(usable, key=lambda one: (len(one.mount), one.mount)):
         chosen.setdefault(_disk_of(mount), mount)
     return tuple(chosen.values())
 
 
-def data_disks(mounts: Sequence[Mount]) -> tuple[Mount, ...]:
+def data_disks(mounts: Sequence[Mount], allowed: frozenset[str] = frozenset()) -> tuple[Mount, ...]:
     """The eligible filesystems that hold neither the system nor a container engine's files.
 
     A filesystem of its own on /home is a data disk; one on /var or /opt is
@@ -154,9 +177,8 @@ def data_disks(mounts: Sequence[Mount]) -> tuple[Mount, ...]:
     }
     # Filtered before one mount of each device is picked: a data disk that is also
     # bound to a container engine's directory is still one under its own name.
-    return eligible(
-        mount for mount in visible if not _is_system(mount) and _disk_of(mount) not in systems
-    )
+    others = [m for m in visible if not _is_system(m) and _disk_of(m) not in systems]
+    return eligible(others, allowed)
 
 
 def choose(
@@ -165,33 +187,34 @@ def choose(
     data_disk_only: bool,
     stress_path: str | None,
     usage: Mapping[str, int],
+    allowed: frozenset[str] = frozenset(),
 ) -> Scope:
     """Which filesystems count, and where space is held.
 
     `stress_path` is absolute, with all links resolved; the filesystem that it
     is on is then the only one that counts, the root filesystem included.
-    Without it, space is held on the filesystem with the most available bytes.
-    `usage` maps mount points to available bytes; one that is missing there
-    could not be read and does not count.
+    Without it, space is held on all that count. `usage` maps mount points to
+    available bytes; one that is missing there could not be read and does not
+    count. `allowed` is as in refusal().
     """
     if stress_path is not None:
-        return _on_path(_visible(mounts), stress_path)
-    candidates = data_disks(mounts) if data_disk_only else eligible(mounts)
+        return _on_path(_visible(mounts), stress_path, allowed)
+    candidates = data_disks(mounts, allowed) if data_disk_only else eligible(mounts, allowed)
     ranked = sorted(
         (mount.mount for mount in candidates if mount.mount in usage),
         key=lambda name: (-usage[name], name),
     )
     if ranked:
+        first = ", most first where there is most headroom" if len(ranked) > 1 else ""
         return Scope(
-            mounts=tuple(ranked),
-            hold_path=ranked[0],
+            places=tuple(Place(mount, mount) for mount in ranked),
             reason=None,
-            note=f"Space is held on {ranked[0]}, which has the most available bytes.",
+            note=f"Space is held on {', '.join(ranked)}{first}.",
         )
     if candidates:
         names = ", ".join(sorted(mount.mount for mount in candidates))
         return _nothing(Reason.NO_DISK, f"The size of {names} cannot be read; check the disk.")
-    if data_disk_only and eligible(mounts):
+    if data_disk_only and eligible(mounts, allowed):
         return _nothing(
             Reason.NO_DATA_DISK,
             "This host has no data disk; set DATA_DISK_ONLY=false or name a directory in "
@@ -200,30 +223,18 @@ def choose(
     return _nothing(
         Reason.NO_DISK,
         "No local, writable disk filesystem is mounted; mount one of type ext4 or xfs, for "
-        f"example.{_refusals(mounts)}",
+        f"example.{_refusals(mounts, allowed)}",
     )
 
 
 def keep(chosen: Scope, previous: Scope) -> Scope:
-    """The scope chosen now, held on where it was held before if that still counts.
+    """The scope chosen now, unless a path that is named has lost its filesystem.
 
-    Holding space makes a filesystem the fuller one, so choosing anew each time
-    would wander from disk to disk. And when the disk below a named path is
-    unmounted, the path is suddenly on the disk above it, most likely the
-    system's: then nothing is held until the disk is back.
+    When the disk below a named path is unmounted, the path is suddenly on the
+    disk above it, most likely the system's: then nothing is held until the
+    disk is back.
     """
-    if chosen.named is not None:
-        return _keep_named(chosen, chosen.named, previous)
-    held = previous.hold_path
-    if held is None or held not in chosen.mounts:
-        return chosen
-    others = tuple(mount for mount in chosen.mounts if mount != held)
-    return Scope(
-        mounts=(held, *others),
-        hold_path=held,
-        reason=None,
-        note=f"Space is held on {held}, where it was held before.",
-    )
+    return chosen if chosen.named is None else _keep_named(chosen, chosen.named, previous)
 
 
 def _keep_named(chosen: Scope, named: tuple[str, str], previous: Scope) -> Scope:
@@ -237,13 +248,13 @@ def _keep_named(chosen: Scope, named: tuple[str, str], previous: Scope) -> Scope
     return replace(_nothing(Reason.NO_DISK, note), named=previous.named)
 
 
-def _on_path(mounts: Iterable[Mount], path: str) -> Scope:
+def _on_path(mounts: Iterable[Mount], path: str, allowed: frozenset[str]) -> Scope:
     covering = [mount for mount in mounts if _covers(mount.mount, path)]
     if not covering:
         note = f"DISK_STRESS_PATH={path} is on no local filesystem; name a directory on one."
         return replace(_nothing(Reason.NO_DISK, note), named=(path, ""))
     mount = max(covering, key=lambda one: len(one.mount))
-    why = refusal(mount)
+    why = refusal(mount, allowed)
     if why is not None:
         note = (
             f"DISK_STRESS_PATH={path} is on {mount.mount}, which cannot be used: {why}; "
@@ -255,8 +266,7 @@ def _on_path(mounts: Iterable[Mount], path: str) -> Scope:
         warning = " This is the system's filesystem; if a disk belongs there, mount it."
     note = f"Space is held in {path} on {mount.mount}, as DISK_STRESS_PATH says.{warning}"
     return Scope(
-        mounts=(mount.mount,),
-        hold_path=path,
+        places=(Place(mount.mount, path),),
         reason=None,
         note=note,
         named=(path, mount.mount),
@@ -264,15 +274,15 @@ def _on_path(mounts: Iterable[Mount], path: str) -> Scope:
 
 
 def _nothing(reason: Reason, note: str) -> Scope:
-    return Scope(mounts=(), hold_path=None, reason=reason, note=note)
+    return Scope(places=(), reason=reason, note=note)
 
 
-def _refusals(mounts: Iterable[Mount]) -> str:
+def _refusals(mounts: Iterable[Mount], allowed: frozenset[str]) -> str:
     """Says why the mounts of real devices are refused; the rest is of no interest."""
     said = [
         f"{mount.mount}: {why}"
         for mount in _visible(mounts)
-        if mount.device.startswith("/dev/") and (why := refusal(mount)) is not None
+        if mount.device.startswith("/dev/") and (why := refusal(mount, allowed)) is not None
     ]
     return f" Refused: {'; '.join(said)}." if said else ""
 

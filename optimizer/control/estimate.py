@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from optimizer.control.spread import room_of
 from optimizer.model import (
     CpuCounters,
     DiskCounters,
@@ -97,10 +98,13 @@ def memory_utilisation(memory: MemoryCounters, own_bytes: int, policy: Policy) -
     """Used share of physical memory by the policy's formula.
 
     The room is always counted in available memory, for that is what the
-    kernel can give to the next process, whichever formula the judge uses.
+    kernel can give to the next process, whichever formula the judge uses. A
+    limit on one of our groups leaves no more than what is free below it.
     """
-    total = memory.total_bytes
-    room_bytes = memory.available_bytes - policy.memory_floor.bytes_of(total)
+    total, floor = memory.total_bytes, policy.memory_floor
+    room_bytes = memory.available_bytes - floor.bytes_of(total)
+    for bound in memory.bounds:
+        room_bytes = min(room_bytes, bound.available_bytes - floor.bytes_of(bound.limit_bytes))
     return Utilisation(
         total_ratio=_clamp(used_bytes(memory, policy.memory_metric) / total),
         own_ratio=_clamp(own_bytes / total),
@@ -122,18 +126,17 @@ def disk_utilisation(
 ) -> Utilisation | None:
     """sum(used) / sum(used + available) over the filesystems; None when that sum is 0.
 
-    The room is that of the first one, the only one that is held on.
+    The room is that of all whose floor is not touched.
     """
-    capacity = sum(disk.used_bytes + disk.available_bytes for disk in disks)
+    capacity = sum(disk.size_bytes for disk in disks)
     if capacity <= 0:
         return None
-    held_on = disks[0]
-    floor = policy.disk_floor.bytes_of(held_on.used_bytes + held_on.available_bytes)
+    rooms = [room_of(disk, policy) for disk in disks]
     return Utilisation(
         total_ratio=_clamp(sum(disk.used_bytes for disk in disks) / capacity),
         own_ratio=_clamp(own_bytes / capacity),
         capacity=float(capacity),
-        room_ratio=(held_on.available_bytes - floor) / capacity,
+        room_ratio=(sum(max(0, room) for room in rooms) or max(rooms)) / capacity,
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from optimizer.control.governor import Governed, GovernorState, govern_level, govern_rate
-from optimizer.control.guard import Limited, floor_touched, limit
+from optimizer.control.guard import Limited, floor_touched, limit, prolonged
 from optimizer.control.lifecycle import Life, ended, obstacle, resumed
 from optimizer.control.planner import setpoint
 from optimizer.control.throttle import Throttle, press
@@ -23,6 +23,8 @@ from optimizer.model import (
 
 MISSING_S = 3.0
 """How long a demand is kept, not raised, on a failing sensor before all is released."""
+MEMORY_RISE_MOST_PER_S = 0.01
+"""Memory never grows faster than this share of it in a second, whatever the configuration."""
 RISING_BAND_RATIO = 0.005
 """Within this of what is wanted, a resource counts as held and not as rising."""
 
@@ -50,8 +52,8 @@ class Seen:
     """What is known of one resource in this cycle.
 
     `usage` is None where it is not known; `measuring` tells that this is the
-    first reading after the start or a gap. `track` and `caps`, what else it may
-    not pass, are the CPU's alone.
+    first reading after the start or a gap. `track` is the CPU's alone. `caps`
+    is what else it may not pass.
     """
 
     now_s: float
@@ -82,9 +84,11 @@ def decide_one(
     governed = _govern(resource, before, goal, usage, seen, policy)
     previous = before.governor.demand_ratio
     hold_off_until_s = before.hold_off_until_s
-    has_floor = resource is not Resource.CPU
+    has_floor = resource is Resource.MEMORY
     if has_floor and floor_touched(usage, previous_ratio=previous):
         hold_off_until_s = now_s + policy.hold_off_s
+    elif has_floor:
+        hold_off_until_s = prolonged(hold_off_until_s, usage, now_s)
     throttle = before.throttle
     if seen.track is not None:
         throttle = press(throttle, seen.track, policy.hold_off_s)
@@ -168,7 +172,7 @@ def _kept(governed: Governed, demand: float) -> GovernorState:
 
 def _caps(seen: Seen, throttle: Throttle) -> tuple[Limited, ...]:
     if seen.track is None:
-        return ()
+        return seen.caps
     return (
         *seen.caps,
         Limited(demand_ratio=seen.track.reach_ratio, reason=Reason.CPU_LIMITED),
@@ -190,8 +194,9 @@ def _govern(
 ) -> Governed:
     if seen.track is not None:
         return _govern_cpu(before.governor, goal, usage.organic_ratio, seen.track, policy)
-    is_memory = resource is Resource.MEMORY
-    rise = policy.memory_rise_bytes_per_s if is_memory else policy.disk_rise_bytes_per_s
+    rise = policy.disk_rise_bytes_per_s
+    if resource is Resource.MEMORY:
+        rise = min(policy.memory_rise_bytes_per_s, MEMORY_RISE_MOST_PER_S * usage.capacity)
     known_s = seen.now_s if before.last_known_s is None else before.last_known_s
     return govern_level(
         before.governor,
@@ -240,10 +245,13 @@ def lived(
     now_s: float,
     orders: Orders,
 ) -> ResourceState:
-    """The state after this cycle's unwanted ends and an operator's resume."""
+    """The state after this cycle's unwanted ends and an operator's resume.
+
+    What ended on one filesystem concerns that one alone: see spread.py.
+    """
     life = resumed(state.life) if orders.resumed else state.life
     for event in exits:
-        if event.resource is resource:
+        if event.resource is resource and event.path is None:
             life = ended(life, event, now_s, orders.policy.hold_off_s)
     return state if life is state.life else state._replace(life=life)
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from optimizer.control.estimate import used_bytes
+from optimizer.control.spread import room_of
 from optimizer.model import (
     CpuCapacity,
     CycleReport,
     Decision,
     HostClass,
     Inhibit,
+    MemoryMetric,
     PeriodMean,
+    Reading,
+    Reason,
     Resource,
     StresserState,
     Utilisation,
@@ -118,12 +123,17 @@ def _resource(resource: Resource, report: CycleReport, around: Surroundings) -> 
         usage = report.recent.usage.of(resource)
     mean: PeriodMean | None = None if report.means is None else report.means.of.of(resource)
     note = around.disk_note if resource is Resource.DISK else ""
+    missing = [*state.missing]
+    if resource is Resource.MEMORY:
+        missing += _unseen(report.reading)
     reach = None
     if resource is Resource.CPU and around.cpu is not None:
         reach = around.cpu.reach_cpus / around.cpu.capacity_cpus
     if state.last_error:
         note = f"{note} {state.last_error}".strip()
-    return {
+    for path, fault in state.faults:
+        note = f"{note} {path}: {fault}".strip()
+    facts: dict[str, object] = {
         "now": _rounded(None if usage is None else usage.total_ratio),
         "organic": _rounded(None if usage is None else usage.organic_ratio),
         "own": _rounded(None if usage is None else usage.own_ratio),
@@ -142,9 +152,75 @@ def _resource(resource: Resource, report: CycleReport, around: Surroundings) -> 
         "place": state.place,
         "note": note,
         "means": list(state.means),
-        "missing": list(state.missing),
+        "missing": missing,
         "pids": list(state.pids),
     }
+    if resource is Resource.MEMORY:
+        facts["metrics"] = _metrics(report)
+    if resource is Resource.DISK:
+        facts["filesystems"] = _filesystems(report)
+    return facts
+
+
+def _metrics(report: CycleReport) -> dict[str, object]:
+    """The memory by each of the three formulas: total, and how much of that is ours."""
+    reading, metric = report.reading, report.orders.policy.memory_metric
+    if reading is None or reading.host.memory is None:
+        return {}
+    memory, own_bytes = reading.host.memory, reading.own.memory_bytes
+    # What the kernel may take back at once is available, so it counts as used by two of them.
+    counts_for_all = metric is MemoryMetric.AVAILABLE
+    return {
+        one.value: {
+            "now": _rounded(used_bytes(memory, one) / memory.total_bytes),
+            "own": _rounded(
+                own_bytes / memory.total_bytes
+                if counts_for_all or one is not MemoryMetric.AVAILABLE
+                else 0.0
+            ),
+        }
+        for one in MemoryMetric
+    }
+
+
+def _unseen(reading: Reading | None) -> list[str]:
+    """Which signs of pressure this kernel does not give, and what that costs."""
+    if reading is None or reading.host.memory is None or reading.host.memory.stalled_s is not None:
+        return []
+    return ["PSI: a shortage is seen by what is available alone; on Linux boot with psi=1"]
+
+
+def _filesystems(report: CycleReport) -> list[dict[str, object]]:
+    """Each filesystem: its use, ours in it, and what keeps it from holding more."""
+    reading = report.reading
+    if reading is None or reading.host.disks is None:
+        return []
+    held = dict(reading.own.disks)
+    faults = dict(report.stressers.disk.faults)
+    parts = {part.place: part for part in report.plan.disk.parts}
+    policy = report.orders.policy
+    found: list[dict[str, object]] = []
+    for disk in reading.host.disks:
+        own, part = held.get(disk.place.path, 0), parts.get(disk.place)
+        reason = None if part is None else part.reason
+        if disk.place.mount in report.orders.released:
+            reason = Reason.RELEASED
+        found.append(
+            {
+                "mount": disk.place.mount,
+                "path": disk.place.path,
+                "now": _rounded(disk.used_bytes / disk.size_bytes if disk.size_bytes else None),
+                "own": _rounded(own / disk.size_bytes if disk.size_bytes else None),
+                "own_bytes": own,
+                "size_bytes": disk.size_bytes,
+                "room_bytes": room_of(disk, policy),
+                "free_inodes": _rounded(disk.free_inodes_ratio),
+                "lease_bytes": 0 if part is None else part.lease_bytes,
+                "reason": None if reason is None else reason.value,
+                "fault": faults.get(disk.place.path),
+            }
+        )
+    return found
 
 
 def _inhibit(order: Inhibit | None) -> dict[str, object] | None:

@@ -29,6 +29,8 @@ SENTENCES: dict[Reason, str] = {
     Reason.STEAL: "the hypervisor takes more than CPU_STEAL_MAX, so less is added for a while",
     Reason.OWN_HOURS: "CPU_OWN_HOURS_MAX is reached, so nothing is added until 00:00 UTC",
     Reason.HOLD_OFF: "no growth for a while, after a floor was touched or a stresser was killed",
+    Reason.PRESSURE: "memory ran short on this host, so all was given back for a while",
+    Reason.RELEASED: "an operator asked for the filesystem: optimizer resume",
     Reason.INHIBITED: "paused by an operator or by the recovery tool",
     Reason.MEASURING: "only measuring, after the start or after a gap in time",
     Reason.NO_READING: "the sensor failed, so nothing is raised, and after a while all is released",
@@ -51,6 +53,8 @@ WORDS: dict[Reason, str] = {
     Reason.STEAL: "steal",
     Reason.OWN_HOURS: "own hours",
     Reason.HOLD_OFF: "hold-off",
+    Reason.PRESSURE: "pressure",
+    Reason.RELEASED: "released",
     Reason.INHIBITED: "paused",
     Reason.MEASURING: "measuring",
     Reason.NO_READING: "unread",
@@ -128,6 +132,13 @@ def _facts(status: Mapping[str, object]) -> list[tuple[str, str]]:
             f" {_whole(status, 'cpus')} CPUs, steal {_percent(status, 'steal')}",
         ),
     ]
+    of = _mapping(_mapping(status, "resources"), Resource.MEMORY.value)
+    if metrics := _mapping(of, "metrics"):
+        facts.append(("memory", _formulas(metrics)))
+    disk = _mapping(_mapping(status, "resources"), Resource.DISK.value)
+    filesystems = disk.get("filesystems")
+    if isinstance(filesystems, list):
+        facts += [("disk", _filesystem(one)) for one in filesystems if isinstance(one, Mapping)]
     if cpu := _mapping(status, "cpu_scope"):
         facts.append(("cpu", _capacity(cpu)))
     hours = _mapping(status, "own_core_hours")
@@ -180,6 +191,29 @@ def _capacity(cpu: Mapping[str, object]) -> str:
         parts.append(f"load limited to {reach:.4g}")
     share = _UNKNOWN if capacity is None else f"{capacity:.4g}"
     return f"shares are of {whose}: {share} CPUs ({', '.join(parts)})"
+
+
+def _formulas(metrics: Mapping[str, object]) -> str:
+    """The three ways to count memory: `by available 40.0% (own 35.2%), by nocache ...`."""
+    return ", ".join(
+        f"by {_clean(name)} {_percent(one, 'now')} (own {_figure(one, 'own')})"
+        for name, one in metrics.items()
+        if isinstance(one, Mapping)
+    )
+
+
+def _filesystem(one: Mapping[str, object]) -> str:
+    """`/data 40.0% of 98.0 GB, own 12.1%, holding back: floor; read-only`."""
+    size = _number(one, "size_bytes")
+    parts = [
+        f"{_text(one, 'mount')} {_percent(one, 'now')} of "
+        f"{_figure_of(None if size is None else size / 2**30)} GB",
+        f"own {_percent(one, 'own')}",
+    ]
+    if reason := _reason(one):
+        parts.append(SENTENCES[reason])
+    parts += [fault for fault in [_clean(one.get("fault"))] if fault]
+    return ", ".join(parts)
 
 
 def _why(of: Mapping[str, object]) -> str:

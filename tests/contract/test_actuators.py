@@ -64,7 +64,7 @@ def actuators(request: pytest.FixtureRequest) -> Iterator[tuple[Actuators, Run]]
         return
     if sys.platform != "linux":
         pytest.skip("real stressers are checked on Linux")
-    pool = StresserPool(cpus=lambda: 1, disk_path=lambda: None)
+    pool = StresserPool(cpus=lambda: 1)
     yield pool, eventually
     assert pool.close(5.0) == ()
 
@@ -147,7 +147,7 @@ def test_an_unwanted_end_is_reported_once_and_takes_the_whole_crew(
     resource: Resource, index: int, number: signal.Signals, cause: ExitCause
 ) -> None:
     """Crew or worker, by which signal: one exit with its cause, all its processes gone."""
-    pool = StresserPool(cpus=lambda: 1, disk_path=lambda: None)
+    pool = StresserPool(cpus=lambda: 1)
     try:
         exits = []
 
@@ -184,7 +184,7 @@ def test_a_stresser_that_cannot_start_is_an_exit_with_its_cause() -> None:
     def refuse(_resource: Resource, _arguments: tuple[str, ...]) -> object:
         raise OSError("no more processes")
 
-    pool = StresserPool(cpus=lambda: 1, disk_path=lambda: None, start=refuse)  # type: ignore[arg-type] # never returns
+    pool = StresserPool(cpus=lambda: 1, start=refuse)  # type: ignore[arg-type] # never returns
     pool.apply(dataclasses.replace(plan(0.1, 0.0)))
     (event,) = pool.observe().exits
     assert (event.resource, event.cause) == (Resource.CPU, ExitCause.FAILED)
@@ -194,7 +194,7 @@ def test_a_stresser_that_cannot_start_is_an_exit_with_its_cause() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="real stressers are checked on Linux")
 def test_fewer_workers_than_cpus_work_more_each() -> None:
     """One worker on a host of two CPUs: a demand of 10 % of the host is 20 % of its CPU."""
-    pool = StresserPool(cpus=lambda: 1, disk_path=lambda: None, cpu_scale=lambda: 2.0)
+    pool = StresserPool(cpus=lambda: 1, cpu_scale=lambda: 2.0)
     try:
         used: list[tuple[float, float]] = []
 
@@ -216,7 +216,7 @@ def test_fewer_workers_than_cpus_work_more_each() -> None:
 def test_other_arguments_start_the_stresser_anew() -> None:
     """A CPU that came: the crew of one is replaced by a crew of two."""
     cpus = [1]
-    pool = StresserPool(cpus=lambda: cpus[0], disk_path=lambda: None)
+    pool = StresserPool(cpus=lambda: cpus[0])
     try:
 
         def workers(count: int) -> bool:

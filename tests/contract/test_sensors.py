@@ -16,14 +16,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.adapters.cgroups import parse_cpu_list
+from optimizer.adapters.memory_sensor import parse_meminfo, portable_memory
 from optimizer.adapters.sensors import (
     HostSensors,
-    parse_meminfo,
     parse_stat,
     portable_cpu,
-    portable_memory,
 )
-from optimizer.model import CpuCounters, DiskCounters, HostReading, MemoryCounters
+from optimizer.model import (
+    CpuCounters,
+    DiskCounters,
+    HostReading,
+    MemoryBound,
+    MemoryCounters,
+    Place,
+)
 from optimizer.ports import Sensors
 from tests.fakes import FakeHost
 
@@ -49,8 +55,8 @@ def host() -> Iterator[Open]:
         def make(
             *disk_mounts: Path, proc: Path = Path("/proc"), sysfs: Path = Path("/sys")
         ) -> HostSensors:
-            mounts = tuple(str(mount) for mount in disk_mounts)
-            return stack.enter_context(closing(HostSensors(mounts, proc=proc, sysfs=sysfs)))
+            places = [Place(str(mount), str(mount)) for mount in disk_mounts]
+            return stack.enter_context(closing(HostSensors(places, proc=proc, sysfs=sysfs)))
 
         yield make
 
@@ -156,7 +162,7 @@ def test_disk_agrees_with_psutil(host: Open, tmp_path: Path) -> None:
     before = psutil.disk_usage(str(tmp_path))
     disk = whole(host(tmp_path).read())[2][0]
     after = psutil.disk_usage(str(tmp_path))
-    assert disk.mount == str(tmp_path)
+    assert disk.place.mount == str(tmp_path)
     for ours, *theirs in (
         (disk.used_bytes, before.used, after.used),
         (disk.available_bytes, before.free, after.free),
@@ -254,25 +260,34 @@ def test_a_path_that_leads_to_another_device_is_a_failure(host: Open, tmp_path: 
 
 
 def test_other_disks_can_be_watched(host: Open, tmp_path: Path) -> None:
-    """After watch_disks the new mount points are read, in the order given."""
+    """After watch() the new mount points are read, in the order given."""
     (tmp_path / "b").mkdir()
     sensors = host(tmp_path / "gone")
     assert sensors.read().disks is None
-    sensors.watch_disks((str(tmp_path / "b"), str(tmp_path)))
+    sensors.disks.watch([Place(mount, mount) for mount in (str(tmp_path / "b"), str(tmp_path))])
     _, _, disks = whole(sensors.read())
-    assert [disk.mount for disk in disks] == [str(tmp_path / "b"), str(tmp_path)]
+    assert [disk.place.mount for disk in disks] == [str(tmp_path / "b"), str(tmp_path)]
 
 
-def test_reading_keeps_no_more_than_two_files_open() -> None:
-    """A thousand readings open two files once, and close lets them go."""
+def _bounds(sensors: HostSensors) -> tuple[MemoryBound, ...]:
+    """The limits on the groups that this test runs in; two files are open for each."""
+    memory = sensors.read().memory
+    return () if memory is None else memory.bounds
+
+
+def test_reading_keeps_no_more_than_three_files_open() -> None:
+    """A thousand readings open stat, meminfo and pressure once, and close lets them go."""
     if sys.platform != "linux":
         pytest.skip("reads procfs")
     process = psutil.Process()
     before = process.num_fds()
-    with closing(HostSensors(("/",))) as sensors:
+    swap = Path("/proc/swaps").read_text(encoding="ascii").count("\n") > 1
+    kept = 2 + Path("/proc/pressure/memory").exists() + swap
+    with closing(HostSensors([Place("/", "/")])) as sensors:
         for _ in range(1000):
             sensors.read()
-        assert process.num_fds() == before + 2
+        limited = sum(counters.limit_bytes > 0 for counters in _bounds(sensors))
+        assert process.num_fds() == before + kept + 2 * limited
     assert process.num_fds() == before
 
 

@@ -18,7 +18,7 @@ import pytest
 from optimizer.adapters.cpu_scope import AGE_S, CapacityWatch
 from optimizer.adapters.sensors import HostSensors
 from optimizer.adapters.stresser_pool import StresserPool
-from optimizer.model import CpuScope, Decision, PerResource, Plan, Reason, Resource
+from optimizer.model import CapacityScope, Decision, PerResource, Plan, Reason, Resource
 from tests.rig import environment, eventually
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
@@ -242,10 +242,9 @@ def test_a_cpu_that_goes_and_comes_back_is_followed() -> None:
     """
     if not CPU1.exists() or os.geteuid() != 0 or 1 not in os.sched_getaffinity(0):
         pytest.skip("cannot switch a CPU off here")
-    watch = CapacityWatch(CpuScope.HOST)
+    watch = CapacityWatch(CapacityScope.HOST)
     pool = StresserPool(
         cpus=lambda: watch.capacity.workers,
-        disk_path=lambda: None,
         cpu_room=lambda: watch.capacity,
     )
     whole = watch.capacity.online_cpus

@@ -19,6 +19,7 @@ from optimizer.model import (
     Observation,
     Orders,
     OwnCounters,
+    Place,
     Reading,
     Resource,
     Utilisation,
@@ -139,12 +140,16 @@ disks = st.one_of(
     st.lists(
         st.builds(
             DiskCounters,
-            mount=st.just("/data"),
+            place=st.just(Place("/data", "/data")),
             used_bytes=st.integers(0, 1 << 44),
             available_bytes=st.integers(0, 1 << 44),
         ),
         max_size=3,
-    ).map(tuple),
+    ).map(
+        lambda found: tuple(
+            replace(disk, place=Place(f"/{index}", f"/{index}")) for index, disk in enumerate(found)
+        )
+    ),
 )
 readings = st.lists(
     st.tuples(st.floats(-1.0, 5.0), counters, memories, disks, st.floats(0, 1e6)), max_size=12
@@ -218,7 +223,7 @@ def test_a_failing_sensor_never_raises_a_lease(usage_s: float, missing: str) -> 
             ),
             disks=None
             if blind and missing == "disk"
-            else (DiskCounters(mount="/d", used_bytes=GIB, available_bytes=99 * GIB),),
+            else (DiskCounters(place=Place("/d", "/d"), used_bytes=GIB, available_bytes=99 * GIB),),
         )
         verdict = decide(
             state, Reading(host=host, own=own), Observation(own=own), Orders(policy=policy())

@@ -10,9 +10,9 @@ import pytest
 from optimizer.control.decide import ControlState, Verdict, decide
 from optimizer.control.guard import Limited, limit
 from optimizer.model import (
+    CapacityScope,
     CpuCapacity,
     CpuCounters,
-    CpuScope,
     HostReading,
     Observation,
     Orders,
@@ -131,7 +131,7 @@ def test_the_lowest_cap_counts_and_names_its_reason() -> None:
 # --- words ---------------------------------------------------------------------
 
 CONTAINER = CpuCapacity(
-    scope=CpuScope.CONTAINER,
+    scope=CapacityScope.CONTAINER,
     online_cpus=4,
     usable=frozenset({0, 1}),
     quota_cpus=1.5,
@@ -153,7 +153,7 @@ def test_status_says_what_the_shares_are_of() -> None:
         "shares are of this container: 1.5 CPUs (4 online, 2 usable, quota 1.5)"
     )
     host = replace(
-        CONTAINER, scope=CpuScope.HOST, quota_cpus=None, capacity_cpus=4.0, reach_cpus=2.0
+        CONTAINER, scope=CapacityScope.HOST, quota_cpus=None, capacity_cpus=4.0, reach_cpus=2.0
     )
     assert cpu_line(host).split(maxsplit=1)[1] == (
         "shares are of the host: 4 CPUs (4 online, 2 usable, no quota, load limited to 2)"

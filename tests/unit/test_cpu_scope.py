@@ -11,9 +11,7 @@ from pathlib import Path
 import pytest
 
 from optimizer.adapters.cgroups import (
-    Mount,
     hierarchy,
-    parse_mounts,
     parse_throttled,
     parse_usage,
 )
@@ -26,7 +24,8 @@ from optimizer.adapters.cpu_scope import (
     container_capacity,
     host_capacity,
 )
-from optimizer.model import CpuScope
+from optimizer.adapters.mountinfo import Mount, parse_mounts
+from optimizer.model import CapacityScope
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
 
@@ -82,7 +81,7 @@ class Tree:
         self.write("cg/cpu.stat", "usage_usec 2000000\nuser_usec 1\n")
         self.write("cg/cpuset.cpus.effective", "0-3\n")
 
-    def watch(self, scope: CpuScope = CpuScope.AUTO) -> CapacityWatch:
+    def watch(self, scope: CapacityScope = CapacityScope.AUTO) -> CapacityWatch:
         """What looks at this tree, on its clock."""
         return CapacityWatch(
             scope,
@@ -92,7 +91,7 @@ class Tree:
             monotonic=lambda: self.now_s,
         )
 
-    def view(self, scope: CpuScope = CpuScope.AUTO) -> CpuView:
+    def view(self, scope: CapacityScope = CapacityScope.AUTO) -> CpuView:
         """What is seen of it now."""
         return self.watch(scope).view()
 
@@ -103,7 +102,7 @@ def tree(tmp_path: Path) -> Tree:
     return Tree(tmp_path)
 
 
-def seen(view: CpuView) -> tuple[CpuScope, float, float, int]:
+def seen(view: CpuView) -> tuple[CapacityScope, float, float, int]:
     """Scope, capacity, what we can get of it, and workers."""
     capacity = view.capacity
     return capacity.scope, capacity.capacity_cpus, capacity.reach_cpus, capacity.workers
@@ -111,7 +110,7 @@ def seen(view: CpuView) -> tuple[CpuScope, float, float, int]:
 
 def test_a_host_without_groups_is_the_host_whole(tree: Tree) -> None:
     """No hierarchy in sight limits nothing."""
-    assert seen(tree.view()) == (CpuScope.HOST, 4.0, 4.0, 4)
+    assert seen(tree.view()) == (CapacityScope.HOST, 4.0, 4.0, 4)
 
 
 @pytest.mark.parametrize("version", ["legacy", "unified"])
@@ -119,7 +118,7 @@ def test_unlimited_groups_are_the_host(tree: Tree, version: str) -> None:
     """Docker without --cpus: the share is of the host, by /proc/stat."""
     getattr(tree, version)()
     view = tree.view()
-    assert seen(view) == (CpuScope.HOST, 4.0, 4.0, 4)
+    assert seen(view) == (CapacityScope.HOST, 4.0, 4.0, 4)
     assert view.usage is None
 
 
@@ -129,7 +128,7 @@ def test_a_quota_of_version_2_makes_a_container(tree: Tree) -> None:
     tree.write("cg/cpu.max", "50000 20000\n")
     tree.write("cg/cpu.stat", "usage_usec 2000000\nnr_periods 9\nnr_throttled 4\n")
     view = tree.view()
-    assert seen(view) == (CpuScope.CONTAINER, 2.5, 2.5, 3)
+    assert seen(view) == (CapacityScope.CONTAINER, 2.5, 2.5, 3)
     assert view.usage == tree.root / "cg/cpu.stat"
     assert (view.throttled, view.watchable) == (4, False)
 
@@ -139,7 +138,7 @@ def test_a_quota_of_version_1_makes_a_container(tree: Tree) -> None:
     tree.legacy(root="/docker/x", own="/docker/x")
     tree.quota("cg/cpu", 50_000)
     view = tree.view()
-    assert seen(view) == (CpuScope.CONTAINER, 0.5, 0.5, 1)
+    assert seen(view) == (CapacityScope.CONTAINER, 0.5, 0.5, 1)
     assert view.usage == tree.root / "cg/cpuacct/cpuacct.usage"
 
 
@@ -151,7 +150,7 @@ def test_a_cpuset_makes_a_container(tree: Tree, version: str) -> None:
     tree.write("cg/cpuset.cpus.effective", "0,2\n")
     tree.write("cg/cgroup.type", "domain\n")
     tree.usable = frozenset({0, 2})
-    assert seen(tree.view()) == (CpuScope.CONTAINER, 2.0, 2.0, 2)
+    assert seen(tree.view()) == (CapacityScope.CONTAINER, 2.0, 2.0, 2)
 
 
 @pytest.mark.parametrize("version", ["legacy", "unified"])
@@ -161,14 +160,14 @@ def test_the_hosts_own_root_is_no_container(tree: Tree, version: str) -> None:
     tree.write("cg/cpuset/cpuset.effective_cpus", "0-2\n")
     tree.write("cg/cpuset/release_agent", "\n")
     tree.write("cg/cpuset.cpus.effective", "0-2\n")  # version 2: and no cgroup.type
-    assert seen(tree.view()) == (CpuScope.HOST, 4.0, 4.0, 4)
+    assert seen(tree.view()) == (CapacityScope.HOST, 4.0, 4.0, 4)
 
 
 def test_a_quota_as_large_as_the_host_is_no_limit(tree: Tree) -> None:
     """4 CPUs of 4: /proc/stat says the same, and is what others read."""
     tree.unified()
     tree.write("cg/cpu.max", "400000 100000\n")
-    assert tree.view().capacity.scope is CpuScope.HOST
+    assert tree.view().capacity.scope is CapacityScope.HOST
 
 
 def test_a_quota_on_our_own_unit_limits_us_and_not_the_share(tree: Tree) -> None:
@@ -177,7 +176,7 @@ def test_a_quota_on_our_own_unit_limits_us_and_not_the_share(tree: Tree) -> None
     tree.write("cg/system.slice/optimizer.service/cpu.max", "50000 100000\n")
     tree.write("cg/system.slice/cpu.max", "300000 100000\n")
     view = tree.view()
-    assert seen(view) == (CpuScope.HOST, 4.0, OWN_QUOTA_RATIO * 0.5, 1)
+    assert seen(view) == (CapacityScope.HOST, 4.0, OWN_QUOTA_RATIO * 0.5, 1)
     assert view.capacity.quota_cpus == 0.5
 
 
@@ -194,30 +193,30 @@ def test_a_quota_below_a_containers_own_limits_us_alone(tree: Tree) -> None:
     tree.unified(own="/ours")
     tree.write("cg/cpu.max", "200000 100000\n")
     tree.write("cg/ours/cpu.max", "100000 100000\n")
-    assert seen(tree.view()) == (CpuScope.CONTAINER, 2.0, OWN_QUOTA_RATIO, 1)
+    assert seen(tree.view()) == (CapacityScope.CONTAINER, 2.0, OWN_QUOTA_RATIO, 1)
 
 
 def test_affinity_on_a_host_limits_us_and_not_the_share(tree: Tree) -> None:
     """With taskset -c 1: one worker, a quarter of the host in reach."""
     tree.usable = frozenset({1})
-    assert seen(tree.view()) == (CpuScope.HOST, 4.0, 1.0, 1)
+    assert seen(tree.view()) == (CapacityScope.HOST, 4.0, 1.0, 1)
 
 
 def test_the_configuration_may_say_host(tree: Tree) -> None:
     """In a container of 1 CPU with CPU_SCOPE=host: a share of 4, of which we get 1 less a tenth."""
     tree.unified()
     tree.write("cg/cpu.max", "100000 100000\n")
-    assert seen(tree.view(CpuScope.HOST)) == (CpuScope.HOST, 4.0, OWN_QUOTA_RATIO, 1)
+    assert seen(tree.view(CapacityScope.HOST)) == (CapacityScope.HOST, 4.0, OWN_QUOTA_RATIO, 1)
 
 
 def test_the_configuration_may_say_container(tree: Tree) -> None:
     """An unlimited container counts its own programs, over all CPUs; another scope soon holds."""
     tree.unified()
-    watch = tree.watch(CpuScope.CONTAINER)
-    assert seen(watch.view()) == (CpuScope.CONTAINER, 4.0, 4.0, 4)
-    watch.scope = CpuScope.AUTO
+    watch = tree.watch(CapacityScope.CONTAINER)
+    assert seen(watch.view()) == (CapacityScope.CONTAINER, 4.0, 4.0, 4)
+    watch.scope = CapacityScope.AUTO
     tree.now_s += AGE_S
-    assert watch.view().capacity.scope is CpuScope.HOST
+    assert watch.view().capacity.scope is CapacityScope.HOST
 
 
 def test_a_container_whose_use_is_not_counted_is_the_host(tree: Tree) -> None:
@@ -225,7 +224,7 @@ def test_a_container_whose_use_is_not_counted_is_the_host(tree: Tree) -> None:
     tree.unified()
     tree.write("cg/cpu.max", "100000 100000\n")
     (tree.root / "cg/cpu.stat").unlink()
-    assert seen(tree.view()) == (CpuScope.HOST, 4.0, OWN_QUOTA_RATIO, 1)
+    assert seen(tree.view()) == (CapacityScope.HOST, 4.0, OWN_QUOTA_RATIO, 1)
 
 
 def test_a_fuse_mount_over_proc_stat_is_counted_by_its_lines(tree: Tree) -> None:

@@ -30,6 +30,7 @@ class Entry:
     removable: bool = False
     network: bool = False
     system: bool = False
+    thin: bool = False
 
 
 ROOT = Entry(mount="/", device="/dev/vda1")
@@ -41,6 +42,16 @@ def scope_of(*mounts: Entry, data_disk_only: bool = True, path: str | None = Non
     """The choice among these mounts, each with as many bytes as USAGE says, 10 otherwise."""
     usage = {mount.mount: USAGE.get(mount.mount, 10) for mount in mounts}
     return choose(mounts, data_disk_only=data_disk_only, stress_path=path, usage=usage)
+
+
+def mounts_of(scope: Scope) -> tuple[str, ...]:
+    """The mount points that count."""
+    return tuple(place.mount for place in scope.places)
+
+
+def path_of(scope: Scope) -> str | None:
+    """The first directory that is held in."""
+    return scope.places[0].path if scope.places else None
 
 
 def names(mounts: tuple[object, ...]) -> list[str]:
@@ -161,24 +172,24 @@ def test_the_windows_system_drive_is_no_data_disk() -> None:
     assert names(data_disks([system, data])) == ["D:\\"]
 
 
-def test_space_is_held_where_most_is_available() -> None:
-    """All data disks count; the one with the most available bytes is held on and comes first."""
+def test_space_is_held_on_all_data_disks() -> None:
+    """All data disks count and are held on; the one with the most available bytes comes first."""
     big = Entry(mount="/big", device="/dev/vdc")
     scope = scope_of(ROOT, DATA, big)
-    assert scope.mounts == ("/big", "/data")
-    assert (scope.hold_path, scope.reason) == ("/big", None)
+    assert mounts_of(scope) == ("/big", "/data")
+    assert (path_of(scope), scope.reason) == ("/big", None)
 
 
 def test_the_root_filesystem_counts_only_when_asked_for() -> None:
     """Without DATA_DISK_ONLY the system's disk is one of the disks."""
-    assert scope_of(ROOT, DATA, data_disk_only=False).mounts == ("/data", "/")
-    assert scope_of(ROOT, DATA).mounts == ("/data",)
+    assert mounts_of(scope_of(ROOT, DATA, data_disk_only=False)) == ("/data", "/")
+    assert mounts_of(scope_of(ROOT, DATA)) == ("/data",)
 
 
 def test_a_host_without_data_disk_says_so_and_names_the_keys() -> None:
     """Only the root filesystem: nothing is held, and the note says what to set."""
     scope = scope_of(ROOT)
-    assert (scope.mounts, scope.hold_path, scope.reason) == ((), None, Reason.NO_DATA_DISK)
+    assert (mounts_of(scope), path_of(scope), scope.reason) == ((), None, Reason.NO_DATA_DISK)
     assert "DATA_DISK_ONLY=false" in scope.note
     assert "DISK_STRESS_PATH" in scope.note
 
@@ -186,7 +197,7 @@ def test_a_host_without_data_disk_says_so_and_names_the_keys() -> None:
 def test_a_host_without_any_usable_filesystem_says_why() -> None:
     """Nothing eligible at all is another reason, and the refused devices are named."""
     scope = scope_of(replace(ROOT, fstype="zonefs"), Entry(mount="/x", device="t", fstype="tmpfs"))
-    assert (scope.mounts, scope.reason) == ((), Reason.NO_DISK)
+    assert (mounts_of(scope), scope.reason) == ((), Reason.NO_DISK)
     assert "zonefs" in scope.note
     assert "tmpfs" not in scope.note
 
@@ -196,8 +207,8 @@ def test_a_filesystem_that_cannot_be_read_does_not_count() -> None:
     big = Entry(mount="/big", device="/dev/vdc")
     some = choose([DATA, big], data_disk_only=True, stress_path=None, usage={"/data": 1})
     none = choose([DATA], data_disk_only=True, stress_path=None, usage={})
-    assert some.mounts == ("/data",)
-    assert (none.mounts, none.reason) == ((), Reason.NO_DISK)
+    assert mounts_of(some) == ("/data",)
+    assert (mounts_of(none), none.reason) == ((), Reason.NO_DISK)
     assert "/data" in none.note
 
 
@@ -205,28 +216,28 @@ def test_the_named_path_decides_alone() -> None:
     """Only the filesystem under DISK_STRESS_PATH counts, and the path itself is held in."""
     big = Entry(mount="/big", device="/dev/vdc")
     scope = scope_of(ROOT, big, DATA, path="/data/load")
-    assert (scope.mounts, scope.hold_path, scope.reason) == (("/data",), "/data/load", None)
+    assert (mounts_of(scope), path_of(scope), scope.reason) == (("/data",), "/data/load", None)
 
 
 def test_the_named_path_may_be_on_the_root_filesystem() -> None:
     """An explicit path wins over DATA_DISK_ONLY; /database is not on /data; the note warns."""
     scope = scope_of(ROOT, DATA, path="/database")
-    assert (scope.mounts, scope.hold_path) == (("/",), "/database")
+    assert (mounts_of(scope), path_of(scope)) == (("/",), "/database")
     assert "system" in scope.note
 
 
 def test_the_longest_mount_point_holds_the_named_path() -> None:
     """A mount inside another one takes the path."""
     inner = Entry(mount="/data/inner", device="/dev/vdc")
-    assert scope_of(inner, ROOT, DATA, path="/data/inner").mounts == ("/data/inner",)
-    assert scope_of(inner, ROOT, DATA, path="/data/inn").mounts == ("/data",)
+    assert mounts_of(scope_of(inner, ROOT, DATA, path="/data/inner")) == ("/data/inner",)
+    assert mounts_of(scope_of(inner, ROOT, DATA, path="/data/inn")) == ("/data",)
 
 
 def test_a_named_path_on_a_network_filesystem_is_refused_by_name() -> None:
     """The note names key, path, mount, type and what to do; the disk below is not used instead."""
     share = Entry(mount="/data", device="server:/export", fstype="nfs4")
     scope = scope_of(ROOT, share, path="/data/load")
-    assert (scope.mounts, scope.hold_path, scope.reason) == ((), None, Reason.NO_DISK)
+    assert (mounts_of(scope), path_of(scope), scope.reason) == ((), None, Reason.NO_DISK)
     for word in ("DISK_STRESS_PATH=/data/load", "on /data,", "nfs4", "local"):
         assert word in scope.note
 
@@ -234,38 +245,60 @@ def test_a_named_path_on_a_network_filesystem_is_refused_by_name() -> None:
 def test_a_named_path_on_windows_ignores_case_and_slashes() -> None:
     r"""d:/load lies on D:\, and a path on no known drive is refused."""
     drives = [Entry(mount="C:\\", fstype="NTFS"), Entry(mount="D:\\", device="D", fstype="NTFS")]
-    assert scope_of(*drives, path="d:/load").mounts == ("D:\\",)
+    assert mounts_of(scope_of(*drives, path="d:/load")) == ("D:\\",)
     refused = scope_of(*drives, path="Z:\\load")
-    assert (refused.reason, refused.mounts) == (Reason.NO_DISK, ())
+    assert (refused.reason, mounts_of(refused)) == (Reason.NO_DISK, ())
     assert "Z:\\load" in refused.note
 
 
 BIG = Entry(mount="/big", device="/dev/vdc1")
 
 
-def test_space_stays_where_it_is_held_while_that_still_counts() -> None:
-    """Held on /data although /big has more room now; once /data is gone, /big it is."""
-    held = scope_of(ROOT, DATA)
-    fuller = keep(scope_of(ROOT, DATA, BIG), held)
-    assert (fuller.hold_path, fuller.mounts) == ("/data", ("/data", "/big"))
-    assert keep(scope_of(ROOT, BIG), held).hold_path == "/big"
-
-
 def test_an_unmounted_named_path_does_not_fall_through_to_the_disk_below() -> None:
     """DISK_STRESS_PATH=/data/x with /data gone: nothing is held, and it is back with the disk."""
     named = scope_of(ROOT, DATA, path="/data/x")
-    assert named.hold_path == "/data/x"
+    assert path_of(named) == "/data/x"
     gone = keep(scope_of(ROOT, path="/data/x"), named)
-    assert (gone.hold_path, gone.reason, gone.mounts) == (None, Reason.NO_DISK, ())
+    assert (path_of(gone), gone.reason, mounts_of(gone)) == (None, Reason.NO_DISK, ())
     assert "/data" in gone.note
     still_gone = keep(scope_of(ROOT, path="/data/x"), gone)
-    assert still_gone.hold_path is None
+    assert path_of(still_gone) is None
     back = keep(scope_of(ROOT, DATA, path="/data/x"), still_gone)
-    assert back.hold_path == "/data/x"
+    assert path_of(back) == "/data/x"
 
 
 def test_a_newly_named_path_is_taken_as_it_is() -> None:
     """A reload that names another path is not held back by where the former one was."""
     former = scope_of(ROOT, DATA, path="/data/x")
-    assert keep(scope_of(ROOT, DATA, path="/srv"), former).hold_path == "/srv"
-    assert keep(scope_of(ROOT, DATA), former).hold_path == "/data"
+    assert path_of(keep(scope_of(ROOT, DATA, path="/srv"), former)) == "/srv"
+    assert path_of(keep(scope_of(ROOT, DATA), former)) == "/data"
+
+
+@pytest.mark.parametrize(
+    ("mount", "word"),
+    [
+        (replace(DATA, removable=True), "removable"),
+        (replace(DATA, thin=True), "thin"),
+        (replace(DATA, fstype="overlay"), "overlay"),
+        (replace(DATA, fstype="NFS4"), "nfs4"),
+        (replace(DATA, fstype="fuse.sshfs"), "fuse.sshfs"),
+        (replace(DATA, fstype="tmpfs"), "tmpfs"),
+        (replace(DATA, fstype="zfs"), "zfs"),
+    ],
+)
+def test_an_explicit_word_allows_what_is_refused(mount: Entry, word: str) -> None:
+    """Refused without the word in DISK_ALLOW, allowed with it, and no other word helps."""
+    assert refusal(mount) is not None
+    assert refusal(mount, frozenset({word})) is None
+    assert refusal(mount, frozenset({"ext4", "other"})) is not None
+    usage = {"/data": 1}
+    scope = choose(
+        [mount], data_disk_only=True, stress_path=None, usage=usage, allowed=frozenset({word})
+    )
+    assert mounts_of(scope) == ("/data",)
+
+
+def test_nothing_allows_a_read_only_filesystem() -> None:
+    """There is no word for what cannot be done at all."""
+    words = frozenset({"ext4", "removable", "thin", "ro"})
+    assert refusal(replace(DATA, options=("ro",)), words) is not None

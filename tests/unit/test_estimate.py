@@ -20,6 +20,7 @@ from optimizer.model import (
     MemoryCounters,
     MemoryMetric,
     OwnCounters,
+    Place,
     Reading,
 )
 from tests.fakes import GIB, policy
@@ -124,15 +125,15 @@ def test_memory_room_is_what_is_available_above_the_floor() -> None:
     assert usage.own_ratio == pytest.approx(2 / 16)
 
 
-def test_disk_is_summed_and_its_room_is_that_of_the_first() -> None:
-    """Used 10 + 40 of 40 + 100 GiB; the first has 30 free less its floor of 4 (10 %)."""
-    first = DiskCounters(mount="/a", used_bytes=10 * GIB, available_bytes=30 * GIB)
-    second = DiskCounters(mount="/b", used_bytes=40 * GIB, available_bytes=60 * GIB)
+def test_disk_is_summed_and_so_is_its_room() -> None:
+    """Used 10 + 40 of 40 + 100 GiB; free 30 and 60, less floors of 4 and 10 (10 % each)."""
+    first = DiskCounters(place=Place("/a", "/a"), used_bytes=10 * GIB, available_bytes=30 * GIB)
+    second = DiskCounters(place=Place("/b", "/b"), used_bytes=40 * GIB, available_bytes=60 * GIB)
     usage = disk_utilisation((first, second), 7 * GIB, policy())
     assert usage is not None
     assert usage.total_ratio == pytest.approx(50 / 140)
     assert usage.own_ratio == pytest.approx(7 / 140)
-    assert usage.room_ratio == pytest.approx(26 / 140)
+    assert usage.room_ratio == pytest.approx((26 + 50) / 140)
 
 
 def test_failed_sensors_are_none_and_do_not_touch_the_others() -> None:

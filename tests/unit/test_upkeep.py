@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 
 from optimizer.control.disks import Scope
 from optimizer.errors import ConfigError
-from optimizer.model import Reason, Settled
+from optimizer.model import Place, Reason, Settled
 from optimizer.settings import Loaded, Settings
 from optimizer.upkeep import SCAN_S, Derived, Upkeep
 from tests.fakes import FakeLog, policy
 
-NO_DISK = Scope(mounts=(), hold_path=None, reason=Reason.NO_DATA_DISK, note="no disk")
-DISK = Scope(mounts=("/data",), hold_path="/data", reason=None, note="a disk")
+NO_DISK = Scope(places=(), reason=Reason.NO_DATA_DISK, note="no disk")
+DISK = Scope(places=(Place("/data", "/data"),), reason=None, note="a disk")
 
 
 @dataclass
@@ -105,7 +105,7 @@ def test_a_disk_that_is_mounted_later_is_found_at_the_next_scan() -> None:
     rig.now_s = SCAN_S
     rig.upkeep.tend()
     assert rig.upkeep.disk_reason() is None
-    assert rig.upkeep.hold_path() == "/data"
+    assert rig.upkeep.scope.places == (Place("/data", "/data"),)
     assert rig.log.names() == ["disk.scope_changed"]
     rig.upkeep.tend()
     assert rig.log.names() == ["disk.scope_changed"]
