@@ -15,6 +15,8 @@ POPULATE_WRITE = 23
 """MADVPOPULATE_WRITE, since Linux 5.14. Source: linux/mman.h."""
 COLD = 20
 """MADVCOLD, since Linux 5.4. Source: linux/mman.h."""
+FREE = 8
+"""MADVFREE, since Linux 4.5: the kernel takes the pages back whenever it wants. See madvise(2)."""
 HUGEPAGE = 14
 """MADVHUGEPAGE. Source: linux/mman.h."""
 _DONTNEED = 4
@@ -24,13 +26,15 @@ _DONTNEED = 4
 class Block:
     """A mapping of BLOCK bytes of which the first `filled` are taken.
 
-    What is not filled yet costs address space only.
+    What is not filled yet costs address space only. `lazy` memory counts as
+    used, but the kernel takes it back by itself.
     """
 
-    __slots__ = ("_map", "_start", "filled")
+    __slots__ = ("_lazy", "_map", "_start", "filled")
 
-    def __init__(self) -> None:
+    def __init__(self, *, lazy: bool = False) -> None:
         self.filled = 0
+        self._lazy = lazy
         # Older kernels do not align mappings to huge pages, so one is mapped to spare.
         if sys.platform == "win32":
             self._map = mmap.mmap(-1, BLOCK + UNIT)
@@ -50,7 +54,8 @@ class Block:
         except OSError:
             self._advise(_DONTNEED, self.filled, size)  # what was taken until then
             raise
-        self._advise(COLD, self.filled, size)
+        if not (self._lazy and self._advise(FREE, self.filled, size)):
+            self._advise(COLD, self.filled, size)
         self.filled += size
 
     def shrink(self, to: int) -> bool:
@@ -80,10 +85,11 @@ class Block:
 class Blocks:
     """All the memory of one shard; grows at its end and shrinks from there."""
 
-    __slots__ = ("_blocks", "held")
+    __slots__ = ("_blocks", "_lazy", "held")
 
-    def __init__(self) -> None:
+    def __init__(self, *, lazy: bool = False) -> None:
         self.held = 0
+        self._lazy = lazy
         self._blocks: list[Block] = []
 
     def resize(self, target: int) -> int:
@@ -108,7 +114,7 @@ class Blocks:
     def _grow(self, target: int) -> None:
         while self.held < target:
             if not self._blocks or self._blocks[-1].filled == BLOCK:
-                self._blocks.append(Block())
+                self._blocks.append(Block(lazy=self._lazy))
             last = self._blocks[-1]
             size = min(target - self.held, BLOCK - last.filled)
             last.grow(size)

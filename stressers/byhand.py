@@ -9,6 +9,7 @@ import sys
 import time
 
 from stressers import free, start
+from stressers.reclaim import METRICS
 from stressers.run import DONE, FAILED, Source
 from stressers.sizes import format_size, parse_size
 
@@ -92,7 +93,7 @@ def main(arguments: list[str]) -> int:
         if asked.kind == "cpu":
             value, what = asked.duty, f"CPU duty {asked.duty:g} on {asked.workers} workers"
         elif asked.kind == "memory":
-            value = _whole_units(asked.size)
+            value, order.metric = _whole_units(asked.size), asked.metric
             what = f"memory {format_size(value)}"
             _refuse(value, free.memory_room(), "memory", "MemAvailable")
         else:
@@ -155,6 +156,13 @@ def _parser() -> argparse.ArgumentParser:
         default=4,
         metavar="N",
         help="processes that share it, default 4; fewer endanger others when memory runs out",
+    )
+    memory.add_argument(
+        "--metric",
+        choices=METRICS,
+        default=METRICS[0],
+        help="formula that shall count it as used: total less available (default), less free and "
+        "caches, or less free; for the last two the kernel can take the memory back by itself",
     )
     disk = kinds.add_parser("disk", help="hold disk space", description=_DISK, epilog=_UNITS)
     disk.add_argument("--path", required=True, metavar="DIR", help="a directory on the filesystem")

@@ -3,7 +3,8 @@
 Private, because the kernel cannot take shared pages back from a process that
 it kills for lack of memory, and then kills a tenant's instead (14 of 40 trials;
 none of 360 with two or more processes). Zero-filled, because such pages need
-no disk when they are swapped. Never locked.
+no disk when they are swapped. Never locked. Where the metric counts such pages,
+they are marked as free to be taken back by the kernel at any time.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import errno
 import mmap
 import sys
 
-from stressers import free, kernel
+from stressers import free, kernel, reclaim
 from stressers.blocks import BLOCK, COLD, HUGEPAGE, POPULATE_WRITE, UNIT, Blocks
 from stressers.run import Work
 
@@ -35,9 +36,9 @@ def split(total_bytes: float, shards: int) -> list[int]:
     return [(units // shards + (index < units % shards)) * UNIT for index in range(shards)]
 
 
-def hold(post: AnyPost) -> None:
-    """Hold what the orders on the board say until told to leave."""
-    blocks = Blocks()
+def hold(post: AnyPost, *, lazy: bool = False) -> None:
+    """Hold what the orders on the board say until told to leave; lazily: see Block."""
+    blocks = Blocks(lazy=lazy)
     while post.on_duty:
         order = post.board.order(post.index)
         if order is None:
@@ -56,6 +57,7 @@ class Memory(Work):
     Before each step it reads what is free, and tells the ledger, so that a
     controller that reads the host first and the ledger second never takes our
     pages for the tenant's. A ledger that cannot be told stops the growth.
+    `lazy` says that what is free includes what we hold, see Block.
     """
 
     def __init__(
@@ -64,8 +66,11 @@ class Memory(Work):
         join: Callable[[Board], AnyCrew],
         teller: Teller,
         room: Callable[[], int] = free.memory_room,
+        *,
+        lazy: bool = False,
     ) -> None:
         super().__init__(shards, join)
+        self._lazy = lazy
         self._teller = teller
         self._room = room
         self._orders = [0] * shards
@@ -122,6 +127,9 @@ class Memory(Work):
         except OSError:
             self._limit("unknown", now_s)
             return
+        if self._lazy:
+            # Such pages are on the list of inactive file pages, and so in MemAvailable.
+            room -= self.held_bytes
         step = min(BLOCK, lack, room // UNIT * UNIT)
         if step <= 0:
             self._limit("floor", now_s)
@@ -150,12 +158,14 @@ class Memory(Work):
         self._teller.held(self.held_bytes)
 
 
-def means() -> tuple[kernel.Mean, ...]:
-    """What this kernel offers for memory, tried on one page.
+def means(metric: str = "available") -> tuple[kernel.Mean, ...]:
+    """What this kernel offers for memory, tried on one page, and how it takes ours back.
 
     No idle class and no nice value: giving memory back needs CPU time too, and
     must not wait for a busy tenant to leave some.
     """
+    huge = _probe(HUGEPAGE)
+    cold = kernel.Mean("MADV_COLD", "the kernel swaps others' pages first", _probe(COLD))
     return (
         kernel.Mean(
             "private zero-filled pages",
@@ -163,8 +173,13 @@ def means() -> tuple[kernel.Mean, ...]:
             lambda _: sys.platform != "win32",
         ),
         kernel.Mean("MADV_POPULATE_WRITE", "taking memory costs more CPU", _probe(POPULATE_WRITE)),
-        kernel.Mean("MADV_HUGEPAGE", "giving memory back is slower", _probe(HUGEPAGE)),
-        kernel.Mean("MADV_COLD", "the kernel swaps others' pages first", _probe(COLD)),
+        kernel.Mean(
+            "MADV_HUGEPAGE",
+            "taking memory and giving it back is slower",
+            lambda pid: huge(pid) and reclaim.huge_pages(),
+        ),
+        *(() if reclaim.works_lazily(metric) else (cold,)),
+        *reclaim.ways(metric),
     )
 
 

@@ -22,14 +22,16 @@ class Order:
     """What to start: kind, size of the crew, place, and how the crew shall die.
 
     `controller` is the pid of the process whose end ends us, None by hand.
+    `metric` is one of reclaim.METRICS.
     """
 
-    __slots__ = ("controller", "group", "kind", "life_fd", "path", "workers")
+    __slots__ = ("controller", "group", "kind", "life_fd", "metric", "path", "workers")
 
     def __init__(self, kind: str, workers: int) -> None:
         self.kind = kind
         self.workers = workers
         self.path = "."
+        self.metric = "available"
         self.controller: int | None = None
         self.life_fd: int | None = None
         self.group: str | None = None
@@ -137,9 +139,10 @@ def _duty(
 
         return burn, crews, means
     if order.kind == "memory":
-        from stressers import memory  # noqa: PLC0415  # each kind loads its own duty only
+        from stressers import memory, reclaim  # noqa: PLC0415  # each kind loads its own duty only
 
-        return memory.hold, (kernel.OOM, *memory.means()), ()
+        lazy, ways = reclaim.works_lazily(order.metric), memory.means(order.metric)
+        return partial(memory.hold, lazy=lazy), (kernel.OOM, *ways), ()
     return (lambda _: None), (kernel.OOM, kernel.IDLE_IO), ()
 
 
@@ -149,9 +152,10 @@ def _work(order: Order, teller: Teller, join: Callable[[Board], AnyCrew]) -> Wor
 
         return Cpu(order.workers, join)
     if order.kind == "memory":
-        from stressers.memory import Memory  # noqa: PLC0415  # each kind loads its own duty only
+        from stressers import reclaim  # noqa: PLC0415  # each kind loads its own duty only
+        from stressers.memory import Memory  # noqa: PLC0415  # as above
 
-        return Memory(order.workers, join, teller)
+        return Memory(order.workers, join, teller, lazy=reclaim.works_lazily(order.metric))
     from stressers.disk import Disk, check_place  # noqa: PLC0415  # as above
 
     return Disk(check_place(order.path), join, teller)

@@ -180,6 +180,23 @@ def test_memory_is_held_exactly_privately_and_in_balance() -> None:
         assert held.end() == 0
 
 
+@pytest.mark.parametrize("metric", ["available", "nocache", "free"])
+def test_the_metric_says_what_kind_of_memory_is_held(metric: str) -> None:
+    """What need not count as available is marked as the kernel's to take, and reported so."""
+    with stresser("memory", "--metric", metric) as held:
+        held.lease(bytes=64 * MIB, ttl_s=3.0)
+        assert until(lambda: held.held() == 64 * MIB)
+        shards = held.pids()[1:]
+        lazy = 0 if metric == "available" else 64 * MIB
+        assert until(lambda: memory_of(shards, "LazyFree") == lazy)
+        means = held.said("ready")[0]["means"]
+        assert isinstance(means, list)
+        assert ("MADV_FREE" in means) is (metric != "available")
+        held.lease(bytes=0, ttl_s=3.0)
+        assert until(lambda: held.held() == 0)
+        assert until(lambda: memory_of(shards, "LazyFree") == 0)
+
+
 @pytest.fixture
 def volume(tmp_path: Path) -> Iterator[Path]:
     """An ext4 of 4 GiB of the test's own; skips where that cannot be mounted."""
@@ -321,6 +338,8 @@ def test_on_a_terminal_it_shows_progress() -> None:
         (("cpu", "--duty", "0.1", "--workers", "0"), 2, "number of workers"),
         (("cpu", "--leased"), 2, "usage"),
         (("gpu", "--leased", "--parent", "1"), 2, "usage"),
+        (("memory", "--leased", "--parent", "1", "--metric", "used"), 2, "available, nocache"),
+        (("memory", "8MB", "--metric", "used"), 2, "available"),
     ],
 )
 def test_a_refusal_names_the_value_and_the_remedy(
