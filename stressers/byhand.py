@@ -51,6 +51,12 @@ class Progress:
         self._say(f"stopped at {format_size(held_bytes)}: limited by {by}; still trying")
         return True
 
+    def taken(self, taken_bytes: int) -> bool:
+        """Say that the host is short of memory."""
+        size = format_size(taken_bytes)
+        self._say(f"the kernel has taken {size} back for others: releasing all, then a pause")
+        return True
+
     def stirred(self) -> bool:
         """Nobody watches by hand."""
         return True

@@ -13,7 +13,7 @@ import errno
 import mmap
 import sys
 
-from stressers import free, kernel, reclaim
+from stressers import free, kernel, reclaim, resident
 from stressers.blocks import BLOCK, COLD, HUGEPAGE, POPULATE_WRITE, UNIT, Blocks
 from stressers.run import Work
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _IDLE_S = 60.0
 _RETRY_S = 1.0
 """How long after a refused growth the next one is tried."""
+_TAKEN_S = 300.0
+"""How long nothing is taken after the kernel has taken pages; a lease of 0 ends it earlier."""
 
 
 def split(total_bytes: float, shards: int) -> list[int]:
@@ -58,6 +60,10 @@ class Memory(Work):
     controller that reads the host first and the ledger second never takes our
     pages for the tenant's. A ledger that cannot be told stops the growth.
     `lazy` says that what is free includes what we hold, see Block.
+
+    When the kernel takes pages of a shard it is short of memory: then all is
+    given back, and nothing taken for a while, for to fill up again would be a
+    tug of war.
     """
 
     def __init__(
@@ -68,9 +74,13 @@ class Memory(Work):
         room: Callable[[], int] = free.memory_room,
         *,
         lazy: bool = False,
+        watch: resident.Resident | None = None,
     ) -> None:
         super().__init__(shards, join)
         self._lazy = lazy
+        self._watch = resident.Resident() if watch is None else watch
+        self._taken = 0
+        self._refused_until_s = 0.0
         self._teller = teller
         self._room = room
         self._orders = [0] * shards
@@ -87,13 +97,19 @@ class Memory(Work):
     def obey(self, value: float, expires_s: float, now_s: float) -> float:
         """Shrink at once, or grow by one step."""
         pause_s = super().obey(value, expires_s, now_s)
-        parts = split(value, self.workers)
         busy = self._hear(now_s)
+        self._look(now_s)
+        if value <= 0:
+            self._refused_until_s = 0.0
+        refused = now_s < self._refused_until_s
+        parts = split(0 if refused else value, self.workers)
         for index, part in enumerate(parts):
             if self._orders[index] > part:
                 self._order(index, part)
                 busy = True
-        if not busy and now_s >= self._retry_s:
+        if not busy and refused:
+            self._limit("taken", now_s)
+        elif not busy and now_s >= self._retry_s:
             self._grow(parts, now_s)
         held = self.held_bytes
         if held != self._told and self._teller.held(held):
@@ -114,6 +130,19 @@ class Memory(Work):
                 if code:
                     self._limit(errno.errorcode.get(code, str(code)).lower(), now_s)
         return busy
+
+    def _look(self, now_s: float) -> None:
+        """Whether the kernel has taken pages of shards that are not at work."""
+        taken = sum(
+            self._watch.missing(index, held)
+            for index, held in enumerate(self._ledger)
+            if held and self.board.order(index) is None
+        )
+        if taken and now_s >= self._refused_until_s:
+            self._refused_until_s = now_s + _TAKEN_S
+            self._taken += taken
+        if self._taken and self._teller.taken(self._taken):
+            self._taken = 0
 
     def _grow(self, parts: list[int], now_s: float) -> None:
         """One step for the shard that lacks most, so that they stay balanced."""
@@ -140,6 +169,8 @@ class Memory(Work):
             self._retry_s = now_s + _RETRY_S
 
     def _order(self, index: int, target: int) -> None:
+        if self._ledger[index] == 0 and index in self.crew.pids:
+            self._watch.begin(index, self.crew.pids[index])
         self._orders[index] = target
         self._ledger[index] = max(self._ledger[index], target)
         self.board.command(index, target)

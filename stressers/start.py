@@ -72,7 +72,8 @@ def _arm(order: Order) -> tuple[Callable[[float], None], tuple[list[str], list[s
     else:
         renew, alarm = worker.renew_alarm, worker.arm_alarm(worker.FIRST_LEASE_S)
     tried: list[tuple[str, str, bool]] = [("lease alarm", worker.ALARM_COST, alarm)]
-    worker.limit_crew(order.workers)
+    # One descriptor to wake each worker, and one to watch the memory of each.
+    worker.limit_crew(order.workers * (2 if order.kind == "memory" else 1))
     if controller is not None:
         pipe = life_fd is not None and worker.arm_pipe(life_fd)
         tried.append(("life pipe", worker.PIPE_COST, pipe))

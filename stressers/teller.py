@@ -31,6 +31,10 @@ if TYPE_CHECKING:
             """It could not or would not grow to its lease, and what it holds instead."""
             ...
 
+        def taken(self, taken_bytes: int) -> bool:
+            """The kernel has taken so much of what is held; all of it is being given back."""
+            ...
+
         def stirred(self) -> bool:
             """The host is not as busy as the lease said."""
             ...
@@ -72,6 +76,10 @@ class Reports:
     def limited(self, by: str, held_bytes: int) -> bool:
         """See Teller."""
         return self._send({"report": "limited", "by": by, "bytes": held_bytes})
+
+    def taken(self, taken_bytes: int) -> bool:
+        """See Teller."""
+        return self._send({"report": "taken", "bytes": taken_bytes})
 
     def stirred(self) -> bool:
         """See Teller."""

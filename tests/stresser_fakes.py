@@ -31,6 +31,10 @@ class Heard:
         """See Teller."""
         return self._hear("limited", (by, held_bytes))
 
+    def taken(self, taken_bytes: int) -> bool:
+        """See Teller."""
+        return self._hear("taken", taken_bytes)
+
     def stirred(self) -> bool:
         """See Teller."""
         return self._hear("stirred", None)

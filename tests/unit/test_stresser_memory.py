@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,12 +10,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stressers import resident
 from stressers.blocks import BLOCK, UNIT, Blocks
 from stressers.board import Board
 from stressers.memory import Memory, split
 from tests.stresser_fakes import FakeCrew, Heard
 
 GIB = 1 << 30
+
+
+class Taker:
+    """A kernel that takes pages of shards: `taken` bytes by place."""
+
+    def __init__(self) -> None:
+        self.taken: dict[int, int] = {}
+        self.begun: list[tuple[int, int]] = []
+
+    def begin(self, index: int, pid: int) -> None:
+        """See Resident."""
+        self.begun.append((index, pid))
+
+    def missing(self, index: int, held_bytes: int) -> int:
+        """See Resident."""
+        return min(self.taken.get(index, 0), held_bytes)
 
 
 class Bench:
@@ -25,7 +43,15 @@ class Bench:
         self.room = room
         self.now_s = 0.0
         self._lazy = lazy
-        self.memory = Memory(shards, self._join, self.heard, self._room, lazy=lazy)  # type: ignore[arg-type]  # by its doors
+        self.taker = Taker()
+        self.memory = Memory(
+            shards,
+            self._join,  # type: ignore[arg-type]  # by its doors
+            self.heard,
+            self._room,
+            lazy=lazy,
+            watch=self.taker,  # type: ignore[arg-type]  # by its doors
+        )
         self.memory.crew.start(shards)
 
     def _join(self, board: Board) -> FakeCrew:
@@ -141,6 +167,92 @@ def test_nothing_grows_when_what_is_free_is_unknown() -> None:
     bench.memory._room = fails
     assert bench.rounds(GIB) == 0
     assert bench.heard.lines == [("limited", ("unknown", 0))]
+
+
+def test_pages_that_the_kernel_has_taken_end_all_holding() -> None:
+    """It is told once with the bytes of all shards, everything goes back, nothing comes again."""
+    bench = Bench()
+    bench.rounds(GIB)
+    before = len(bench.heard.lines)
+    bench.taker.taken = {1: 30 * UNIT, 3: 5 * UNIT}
+    assert bench.rounds(GIB, 5000) == 0
+    assert bench.heard.lines[before] == ("taken", 35 * UNIT)
+    assert [kind for kind, _ in bench.heard.lines].count("taken") == 1
+    assert ("held", 0) in bench.heard.lines
+    assert ("limited", ("taken", 0)) in bench.heard.lines
+
+
+def test_after_a_lease_of_nothing_memory_is_taken_again() -> None:
+    """A controller that has seen it and waited is obeyed at once."""
+    bench = Bench()
+    bench.rounds(GIB)
+    bench.taker.taken = {0: 10 * UNIT}
+    bench.rounds(GIB)
+    bench.taker.taken = {}
+    assert bench.rounds(GIB) == 0
+    bench.rounds(0.0, 1)
+    bench.now_s += 1.0  # a refusal is tried again after a second
+    assert bench.rounds(GIB) == GIB
+
+
+def test_without_a_controller_a_pause_is_enough() -> None:
+    """By hand the lease never falls: 300 s after the kernel took pages it goes on."""
+    bench = Bench()
+    bench.rounds(GIB)
+    bench.taker.taken = {0: 10 * UNIT}
+    bench.rounds(GIB)
+    bench.taker.taken = {}
+    # 0.4 s of rounds have passed since the first one.
+    bench.now_s = 299.0
+    assert bench.rounds(GIB) == 0
+    bench.now_s = 302.0
+    assert bench.rounds(GIB) == GIB
+
+
+def test_what_was_taken_is_told_as_soon_as_somebody_hears() -> None:
+    """The release does not wait for that."""
+    bench = Bench()
+    bench.rounds(GIB)
+    bench.taker.taken = {0: 10 * UNIT}
+    bench.heard.deaf = True
+    assert bench.rounds(GIB) == 0
+    bench.heard.deaf = False
+    bench.rounds(GIB, 2)
+    assert ("taken", 10 * UNIT) in bench.heard.lines
+
+
+def test_the_watch_begins_anew_whenever_a_shard_holds_nothing() -> None:
+    """What a shard has besides may have changed since it last held something."""
+    bench = Bench(shards=2)
+    bench.crew.pids = {0: 70, 1: 71}
+    bench.rounds(4 * BLOCK)
+    assert bench.taker.begun == [(0, 70), (1, 71)]
+    bench.rounds(0.0)
+    bench.rounds(BLOCK)
+    assert bench.taker.begun[2:] == [(0, 70), (1, 71)]
+
+
+def test_only_own_pages_of_a_shard_count() -> None:
+    """Resident less shared pages, as proc(5) orders them."""
+    assert resident.anonymous_pages(b"4096 2600 600 1 0 900 0\n") == 2000
+    # Two readings, each wrong by up to 32 pages on each of 4 CPUs, and 4 MiB.
+    assert resident.tolerance_bytes(4, 4096) == 2 * 32 * 4 * 4096 + (4 << 20)
+    # With 64 CPUs each may keep 128 pages to itself.
+    assert resident.tolerance_bytes(64, 4096) == 2 * 128 * 64 * 4096 + (4 << 20)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_pages_that_go_behind_our_back_are_missed() -> None:
+    """Nothing is missing while the ledger is right; then exactly what went."""
+    watch, pid, blocks = resident.Resident(), os.getpid(), Blocks()
+    watch.begin(0, pid)
+    blocks.resize(40 * UNIT)
+    assert watch.missing(0, 40 * UNIT) == 0
+    blocks.resize(10 * UNIT)
+    assert watch.missing(0, 40 * UNIT) == pytest.approx(30 * UNIT, abs=UNIT)
+    blocks.resize(0)
+    watch.forget(0)
+    assert watch.missing(0, 40 * UNIT) == 0
 
 
 def resident_bytes() -> int:
