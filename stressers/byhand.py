@@ -101,7 +101,7 @@ def main(arguments: list[str]) -> int:
         elif asked.kind == "memory":
             value, order.metric = _whole_units(asked.size), asked.metric
             what = f"memory {format_size(value)}"
-            _refuse(value, free.memory_room(), "memory", "MemAvailable")
+            _refuse(value, free.memory_room(), "memory", "the available memory")
         else:
             from stressers.disk import check_place  # noqa: PLC0415  # for this kind only
 

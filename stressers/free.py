@@ -6,6 +6,8 @@ import ctypes
 import os
 import sys
 
+from stressers import group
+
 MEMORY_FLOOR_RATIO, MEMORY_FLOOR_BYTES = 0.05, 512 << 20
 """Of memory stays available the larger of these: share of the total, and bytes."""
 DISK_FLOOR_RATIO, DISK_FLOOR_BYTES = 0.10, 2 << 30
@@ -18,14 +20,45 @@ class UnknownFreeError(OSError):
     """What is free cannot be read here; nothing is taken then."""
 
 
-def memory_room() -> int:
-    """Bytes of memory that may still be taken; negative when the floor is touched already.
+class MemoryRoom:
+    """How much memory may still be taken, on this host and in our control groups.
 
-    Linux: MemAvailable, see proc(5). Windows: ullAvailPhys. Raises
-    UnknownFreeError elsewhere, and OSError.
+    Which groups these are is found once, at the first call; what they say is
+    read at each. `limits` are those of this process by default.
     """
-    total, available = _memory()
-    return int(available - max(MEMORY_FLOOR_RATIO * total, MEMORY_FLOOR_BYTES))
+
+    __slots__ = ("_limits",)
+
+    def __init__(self, limits: group.Limits | None = None) -> None:
+        self._limits = limits
+
+    def __call__(self) -> int:
+        """Bytes; negative when a floor is touched already.
+
+        Linux: MemAvailable, see proc(5), and what each limit leaves; the same
+        floor for all. Windows: ullAvailPhys. Raises UnknownFreeError when
+        anything cannot be read, and OSError.
+        """
+        total, available = _memory()
+        room = available - _memory_floor(total)
+        try:
+            if self._limits is None:
+                self._limits = group.own()
+            for limit, left in self._limits.rooms(total):
+                room = min(room, left - _memory_floor(limit))
+        except (OSError, ValueError) as exc:
+            message = f"what our control groups leave cannot be read: {exc}"
+            raise UnknownFreeError(message) from exc
+        return room
+
+
+def memory_room() -> int:
+    """Bytes of memory that may still be taken; see MemoryRoom."""
+    return MemoryRoom()()
+
+
+def _memory_floor(total: int) -> int:
+    return int(max(MEMORY_FLOOR_RATIO * total, MEMORY_FLOOR_BYTES))
 
 
 def _memory() -> tuple[int, int]:

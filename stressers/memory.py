@@ -71,7 +71,7 @@ class Memory(Work):
         shards: int,
         join: Callable[[Board], AnyCrew],
         teller: Teller,
-        room: Callable[[], int] = free.memory_room,
+        room: Callable[[], int] | None = None,
         *,
         lazy: bool = False,
         watch: resident.Resident | None = None,
@@ -82,7 +82,7 @@ class Memory(Work):
         self._taken = 0
         self._refused_until_s = 0.0
         self._teller = teller
-        self._room = room
+        self._room = free.MemoryRoom() if room is None else room
         self._orders = [0] * shards
         self._ledger = [0] * shards
         self._told = 0

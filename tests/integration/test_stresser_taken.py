@@ -1,4 +1,4 @@
-"""The kernel takes memory back from real shards: they notice, let go, and nobody is killed."""
+"""Real shards in a memory group: they stay below its limit, and let go of what it takes back."""
 
 from __future__ import annotations
 
@@ -72,3 +72,25 @@ def test_a_tenant_that_needs_memory_gets_it_and_nobody_is_killed(group: MemoryGr
         held.lease(bytes=HELD, ttl_s=3.0)
         assert until(lambda: held.held() == HELD)
         assert held.end() == 0
+
+
+@pytest.mark.parametrize("metric", ["available", "nocache"])
+def test_the_limit_of_a_group_bounds_what_is_held_in_it(group: MemoryGroup, metric: str) -> None:
+    """As in a container: of 1 GiB 512 MiB stay, however much the host has."""
+    group.limit(1024 * MIB)
+    with stresser("memory", "--metric", metric) as held:
+        held.lease(bytes=0, ttl_s=3.0)
+        for pid in held.pids():
+            group.join(pid)
+        held.lease(bytes=900 * MIB, ttl_s=3.0)
+        assert until(lambda: bool(held.said("limited")))
+        assert held.said("limited")[0]["by"] == "floor"
+        assert until(lambda: group.usage_bytes() >= 500 * MIB)
+        assert group.usage_bytes() <= 513 * MIB
+        group.limit(700 * MIB)
+        held.lease(bytes=0, ttl_s=3.0)
+        assert until(lambda: held.held() == 0)
+        held.lease(bytes=900 * MIB, ttl_s=3.0)
+        assert until(lambda: group.usage_bytes() >= 175 * MIB)
+        assert group.usage_bytes() <= 190 * MIB
+        assert group.oom_kills() == 0
