@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stressers.board import Board
+    from stressers.btrfs import Btrfs
     from stressers.run import AnyCrew
     from stressers.teller import Teller
 
@@ -21,8 +22,14 @@ STEP = 1 << 30
 """Largest growth between two looks at what is free."""
 _RETRY_S = 1.0
 """How long after a refused growth the next one is tried."""
-_LATE_S = {"btrfs": 30.0}
-"""Filesystems whose free space does not show a growth at once: until their commit interval."""
+_SYNC_S = 1.0
+"""A growth on btrfs asks for a commit no more often than this; a release does at once."""
+_WORDS = {
+    errno.ENOSPC: "full",
+    errno.EDQUOT: "quota",
+    errno.EROFS: "read-only",
+}
+"""What a refused growth was limited by; other errors are told by their names."""
 _IN_MEMORY = {"tmpfs", "ramfs", "devtmpfs", "hugetlbfs"}
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "glusterfs", "virtiofs"}
 
@@ -78,7 +85,10 @@ class Disk(Work):
         self._filesystem = free.filesystem(place)
         self._device = os.stat(place).st_dev
         self._block = _block_bytes(place)
-        self._late_s = _LATE_S.get(self._filesystem, 0.0)
+        self._btrfs = _btrfs(place) if self._filesystem == "btrfs" else None
+        self._late_s = 0.0 if self._btrfs is None else self._btrfs.late_s
+        self._sync_s: float | None = None
+        self._synced_s = float("-inf")
         self._late: list[tuple[float, int]] = []
         self._file: int | None = None
         self._ledger = 0
@@ -96,7 +106,7 @@ class Disk(Work):
         pause_s = super().obey(value, expires_s, now_s)
         wanted = int(value) // self._block * self._block
         if wanted < self._ledger:
-            self._shrink(wanted)
+            self._shrink(wanted, now_s)
         elif wanted == self._ledger:
             self._limited = None
         elif now_s < self._retry_s:
@@ -104,46 +114,92 @@ class Disk(Work):
         else:
             try:
                 pause_s = self._grow(wanted, now_s)
+            except free.InodesError:
+                self._limit("inodes", now_s)
+                self._close_if_empty()
+                pause_s = _RETRY_S
             except OSError as exc:
                 self._give_up(exc, now_s)
+        if self._sync_s is not None:
+            if now_s >= self._sync_s:
+                self._sync(now_s)
+            else:
+                pause_s = min(pause_s, self._sync_s - now_s)
         if self._ledger != self._told and self._teller.held(self._ledger):
             self._told = self._ledger
         return pause_s
 
-    def _shrink(self, wanted: int) -> None:
+    def _shrink(self, wanted: int, now_s: float = 0.0) -> None:
         if self._file is None:
             return
-        if wanted > 0:
-            holder.cut(self._file, wanted)
-        else:
+        try:
+            if wanted > 0 or self._btrfs is not None:
+                self._cut(self._file, wanted)
+                self._sync(now_s)
+        except OSError:
+            wanted = 0  # what cannot be cut is given back whole
+        if wanted <= 0:
             os.close(self._file)  # the file has no name: this frees it
             self._file = None
-        self._ledger = wanted
+            self._ledger = 0
+
+    def _cut(self, file: int, wanted: int) -> None:
+        """Give back all but the first bytes. Raises OSError."""
+        piece = self._block if self._btrfs is None else self._btrfs.piece_bytes
+        whole = wanted // piece * piece
+        holder.cut(file, whole)
+        self._ledger = whole
+        if wanted > whole:
+            # An extent is freed as a whole, so what is kept of it is taken anew.
+            holder.extend(file, whole, wanted - whole)
+            self._ledger = wanted
+
+    def _sync(self, now_s: float) -> None:
+        """Let btrfs show what was taken or given back."""
+        if self._btrfs is not None and self._file is not None:
+            self._btrfs.start_sync(self._file)
+            self._synced_s = now_s
+        self._sync_s = None
+
+    def _extend(self, file: int, step: int) -> None:
+        """Take a step; on btrfs no extent crosses the end of a piece. Raises OSError."""
+        target = self._ledger + step
+        while self._ledger < target:
+            size = target - self._ledger
+            if self._btrfs is not None:
+                piece = self._btrfs.piece_bytes
+                size = min(size, piece - self._ledger % piece)
+            holder.extend(file, self._ledger, size)
+            self._ledger += size
 
     def _grow(self, wanted: int, now_s: float) -> float:
         """One step; seconds until the next. Raises OSError."""
-        if self._file is None:
-            if os.stat(self._directory).st_dev != self._device:
-                # After an unmount the same path leads to the filesystem below.
-                self._limit("moved", now_s)
-                return _RETRY_S
-            self._file, _ = self._open_file(self._directory)
-        where = self._directory if sys.platform == "win32" else self._file
+        if self._file is None and os.stat(self._directory).st_dev != self._device:
+            # After an unmount the same path leads to the filesystem below.
+            self._limit("moved", now_s)
+            return _RETRY_S
+        where = self._directory if self._file is None or sys.platform == "win32" else self._file
         self._late = [(s, size) for s, size in self._late if now_s - s < self._late_s]
         room = self._room(where) - sum(size for _, size in self._late)
+        if self._btrfs is not None:
+            room -= self._btrfs.uncommitted_bytes()
         step = min(STEP, wanted - self._ledger, room)
         step = step // self._block * self._block
         if step <= 0:
             self._limit("floor", now_s)
             self._close_if_empty()
             return _RETRY_S
+        if self._file is None:
+            self._file, _ = self._open_file(self._directory)
         if not self._teller.held(self._ledger + step):
+            self._close_if_empty()
             return _RETRY_S
         self._told = self._ledger + step
-        holder.extend(self._file, self._ledger, step)
-        self._ledger += step
         if self._late_s:
             self._late.append((now_s, step))
+        self._extend(self._file, step)
+        if self._btrfs is not None:
+            self._sync_s = max(now_s, self._synced_s + _SYNC_S)
         return 0.0
 
     def _give_up(self, exc: OSError, now_s: float) -> None:
@@ -151,7 +207,8 @@ class Disk(Work):
         if exc.errno == errno.EOPNOTSUPP:
             message = f"{self._filesystem} at {self.place} cannot reserve space without writing it"
             raise PlaceError(message) from exc
-        self._limit(errno.errorcode.get(exc.errno or 0, str(exc)).lower(), now_s)
+        code = exc.errno or 0
+        self._limit(_WORDS.get(code) or errno.errorcode.get(code, "unknown").lower(), now_s)
 
     def _close_if_empty(self) -> None:
         if self._ledger == 0:
@@ -174,3 +231,9 @@ def _block_bytes(place: str) -> int:
     if sys.platform == "win32":
         return 4096
     return os.statvfs(place).f_frsize
+
+
+def _btrfs(place: str) -> Btrfs:
+    from stressers import btrfs  # noqa: PLC0415  # only where there is one
+
+    return btrfs.mounted_at(place)

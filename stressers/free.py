@@ -20,6 +20,10 @@ class UnknownFreeError(OSError):
     """What is free cannot be read here; nothing is taken then."""
 
 
+class InodesError(OSError):
+    """Too few inodes are free on a filesystem; nothing is taken then."""
+
+
 class MemoryRoom:
     """How much memory may still be taken, on this host and in our control groups.
 
@@ -97,14 +101,18 @@ def disk_room(place: int | str) -> int:
     """Bytes that may still be taken of the filesystem of a path or descriptor.
 
     Counts what an unprivileged writer can take (f_bavail), so that the root
-    reserve stays untouched. 0 when too few inodes are free; negative when the
-    floor is touched already. Raises OSError.
+    reserve stays untouched. Negative when the floor is touched already.
+    Raises InodesError when too few inodes are free, and OSError.
     """
     if sys.platform == "win32":
         return _windows_disk_room(str(place))
     fs = os.statvfs(place)
     if fs.f_files and fs.f_favail < INODE_FLOOR_RATIO * fs.f_files:
-        return 0
+        message = (
+            f"only {fs.f_favail} of {fs.f_files} inodes are free on the filesystem; "
+            f"{INODE_FLOOR_RATIO:.0%} always stay free: remove small files first"
+        )
+        raise InodesError(message)
     total, available = fs.f_blocks * fs.f_frsize, fs.f_bavail * fs.f_frsize
     return int(available - max(DISK_FLOOR_RATIO * total, DISK_FLOOR_BYTES))
 

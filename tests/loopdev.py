@@ -12,11 +12,24 @@ from pathlib import Path
 @contextlib.contextmanager
 def ext4(folder: Path, *, size_mb: int) -> Iterator[Path]:
     """A mounted ext4 of that size on a sparse file; unmounted in the end."""
+    with _mounted(folder, size_mb, "mkfs.ext4", "-q", "-F") as mount:
+        yield mount
+
+
+@contextlib.contextmanager
+def btrfs(folder: Path, *, size_mb: int) -> Iterator[Path]:
+    """The same with a btrfs."""
+    with _mounted(folder, size_mb, "mkfs.btrfs", "-q") as mount:
+        yield mount
+
+
+@contextlib.contextmanager
+def _mounted(folder: Path, size_mb: int, *mkfs: str) -> Iterator[Path]:
     image, mount = folder / "disk.img", folder / "mnt"
     mount.mkdir()
     with image.open("wb") as file:
         file.truncate(size_mb * 2**20)
-    _run("mkfs.ext4", "-q", "-F", str(image))
+    _run(*mkfs, str(image))
     _run("mount", "-o", "loop", str(image), str(mount))
     try:
         yield mount

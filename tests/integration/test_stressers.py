@@ -15,7 +15,7 @@ import pytest
 
 from stressers.blocks import UNIT
 from stressers.cpu import SLICE_S
-from tests.loopdev import ext4
+from tests.loopdev import btrfs, ext4
 from tests.stresser_harness import DEADLINE_S, PROGRAM, cpu_s, stresser, until, watch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -246,6 +246,44 @@ def test_disk_space_is_held_exactly_and_free_again_after_sigkill(volume: Path) -
         assert free_bytes(volume) >= 2 << 30
         os.kill(held.process.pid, signal.SIGKILL)
         assert until(lambda: free_bytes(volume) == before)
+
+
+@pytest.fixture
+def btrfs_volume(tmp_path: Path) -> Iterator[Path]:
+    """A btrfs of 4 GiB of the test's own; skips where that cannot be mounted."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a loop device needs root")
+    try:
+        with btrfs(tmp_path, size_mb=4096) as mount:
+            yield mount
+    except (OSError, subprocess.CalledProcessError) as exc:
+        pytest.skip(f"cannot mount a btrfs: {exc}")
+
+
+def test_on_btrfs_what_is_held_shows_at_once_and_exactly(btrfs_volume: Path) -> None:
+    """Long before the commit interval of 30 s, up and down, and cut inside an extent."""
+    before = free_bytes(btrfs_volume)
+    with stresser("disk", "--path", str(btrfs_volume)) as held:
+        for wanted in (500 * MIB, 501 * MIB, 201 * MIB + 4096, 0):
+            held.lease(bytes=wanted, ttl_s=3.0)
+            assert until(lambda wanted=wanted: held.held() == wanted)  # type: ignore[misc]  # lambda
+            # The kernel's counters hold some MiB of chunks; a piece of 4 GiB is 4 MiB.
+            assert until(  # type: ignore[misc]  # lambda
+                lambda wanted=wanted: abs(before - free_bytes(btrfs_volume) - wanted) <= MIB,
+                deadline_s=5.0,
+            ), (wanted, before - free_bytes(btrfs_volume))
+
+
+def test_on_btrfs_delayed_writes_of_tenants_are_no_room(btrfs_volume: Path) -> None:
+    """What statvfs does not show yet stays free: the floor of 2 GiB holds after the commit."""
+    (btrfs_volume / "tenant").write_bytes(os.urandom(MIB) * 400)
+    with stresser("disk", "--path", str(btrfs_volume)) as held:
+        held.lease(bytes=3 << 30, ttl_s=3.0)
+        assert until(lambda: bool(held.said("limited")))
+        assert held.said("limited")[-1]["by"] == "floor"
+        os.sync()
+        assert until(lambda: free_bytes(btrfs_volume) <= (2 << 30) + 16 * MIB)
+        assert free_bytes(btrfs_volume) >= (2 << 30) - 16 * MIB
 
 
 def test_nothing_is_open_while_nothing_is_held(volume: Path) -> None:

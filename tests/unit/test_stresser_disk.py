@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stressers import free, holder
+from stressers import btrfs, free, holder
 from stressers.board import Board
 from stressers.disk import STEP, Disk, PlaceError, check_place
 from tests.stresser_fakes import FakeCrew, Heard
@@ -123,7 +123,12 @@ def test_nothing_is_taken_when_the_path_leads_elsewhere(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("code", "by"),
-    [(errno.EROFS, "erofs"), (errno.EDQUOT, "edquot"), (errno.ENOSPC, "enospc")],
+    [
+        (errno.EROFS, "read-only"),
+        (errno.EDQUOT, "quota"),
+        (errno.ENOSPC, "full"),
+        (errno.EIO, "eio"),
+    ],
 )
 def test_a_refusal_is_a_limit_with_its_name(folder: Path, code: int, by: str) -> None:
     """A filesystem that refuses is told once, and is no reason to give up."""
@@ -135,6 +140,19 @@ def test_a_refusal_is_a_limit_with_its_name(folder: Path, code: int, by: str) ->
     bench.disk._open_file = refuses
     assert bench.rounds(MIB, 500) == 0
     assert bench.heard.lines == [("limited", (by, 0))]
+
+
+def test_too_few_inodes_are_no_floor_of_space(folder: Path) -> None:
+    """Which of the two has run short is told; the file is not even opened."""
+    bench = Bench(folder, 1 << 40)
+
+    def refuses(_: int | str) -> int:
+        raise free.InodesError
+
+    bench.disk._room = refuses
+    assert bench.rounds(MIB, 500) == 0
+    assert bench.heard.lines == [("limited", ("inodes", 0))]
+    assert bench.file() is None
 
 
 def test_a_filesystem_that_cannot_reserve_is_refused_by_name(folder: Path) -> None:
@@ -158,6 +176,109 @@ def test_a_fresh_growth_is_not_counted_as_room_where_it_shows_late(folder: Path)
         assert bench.rounds(20 * MIB, 500) == 7 * MIB
     finally:
         bench.disk.close()
+
+
+class Commits:
+    """A btrfs that counts what is not committed, and when a commit was asked for."""
+
+    piece_bytes = 4 * MIB
+
+    def __init__(self) -> None:
+        self.uncommitted = 0
+        self.sizes: list[int] = []
+
+    def uncommitted_bytes(self) -> int:
+        """See Btrfs."""
+        return self.uncommitted
+
+    def start_sync(self, descriptor: int) -> None:
+        """See Btrfs; notes how large the file is then."""
+        self.sizes.append(os.fstat(descriptor).st_size)
+
+
+def on_btrfs(bench: Bench) -> Commits:
+    """Let a Disk believe to be on a btrfs."""
+    commits = Commits()
+    bench.disk._btrfs = commits  # type: ignore[assignment]  # by its doors
+    return commits
+
+
+def test_what_btrfs_does_not_show_yet_is_no_room(folder: Path) -> None:
+    """Tenants' delayed writes and fresh reservations are subtracted."""
+    bench = Bench(folder, 20 * MIB)
+    on_btrfs(bench).uncommitted = 13 * MIB
+    try:
+        assert bench.rounds(30 * MIB, 300) == 7 * MIB
+        assert ("limited", ("floor", 7 * MIB)) in bench.heard.lines
+    finally:
+        bench.disk.close()
+
+
+def test_btrfs_is_asked_for_a_commit_after_each_change(folder: Path) -> None:
+    """At once for what is given back, at most once a second for what is taken; not in between."""
+    bench = Bench(folder, 1 << 40)
+    commits = on_btrfs(bench)
+    bench.rounds(10 * MIB)
+    bench.rounds(11 * MIB)  # 0.2 s later, so it waits
+    assert commits.sizes == [10 * MIB]
+    bench.rounds(11 * MIB, 100)
+    bench.rounds(11 * MIB, 300)
+    assert commits.sizes == [10 * MIB, 11 * MIB]
+    bench.rounds(6 * MIB, 1)
+    bench.rounds(0, 1)
+    assert commits.sizes == [10 * MIB, 11 * MIB, 6 * MIB, 0]
+    assert bench.file() is None
+
+
+def test_btrfs_gives_back_what_is_cut_for_no_extent_crosses_a_piece(folder: Path) -> None:
+    """A cut inside a piece frees the whole piece and takes the rest anew."""
+    bench = Bench(folder, 1 << 40)
+    on_btrfs(bench)
+    try:
+        bench.rounds(19 * MIB)
+        assert bench.rounds(10 * MIB) == 10 * MIB
+        file = bench.file()
+        assert file is not None
+        assert (file.st_size, file.st_blocks * 512) == (10 * MIB, 10 * MIB)
+    finally:
+        bench.disk.close()
+
+
+@pytest.mark.parametrize(
+    ("total", "piece"),
+    [(1 << 30, 1 << 20), (4 << 30, 4 << 20), (100 << 30, 64 << 20), (1 << 50, 256 << 20)],
+)
+def test_a_piece_is_a_thousandth_and_no_more_than_an_extent(total: int, piece: int) -> None:
+    """So that what cannot be cut is within a tenth of a point, with few extents."""
+    assert btrfs.piece_bytes(total) == piece
+
+
+def test_the_counters_of_btrfs_are_summed_and_their_lack_waits(tmp_path: Path) -> None:
+    """What is delayed and what is reserved; without counters a growth is late by a commit."""
+    (tmp_path / "bytes_may_use").write_text("5000\n")
+    (tmp_path / "bytes_reserved").write_text("700\n")
+    seen = btrfs.Btrfs(str(tmp_path), MIB)
+    assert (seen.uncommitted_bytes(), seen.late_s) == (5700, 0.0)
+    hidden = btrfs.Btrfs(None, MIB)
+    assert hidden.uncommitted_bytes() == 0
+    assert hidden.late_s == btrfs.LATE_S
+    # Elsewhere than on btrfs there are none, and asking for a commit does no harm.
+    assert btrfs.mounted_at(str(tmp_path), sysfs=str(tmp_path)).late_s == btrfs.LATE_S
+    with (tmp_path / "bytes_reserved").open() as file:
+        seen.start_sync(file.fileno())
+
+
+def test_what_cannot_be_cut_is_given_back_whole(folder: Path) -> None:
+    """A filesystem that has gone read-only must not end the stresser, nor keep the space."""
+    bench = Bench(folder, 1 << 40)
+    bench.rounds(3 * MIB)
+    assert bench.disk._file is not None
+    os.close(bench.disk._file)
+    bench.disk._file = os.open(folder, os.O_RDONLY)  # a directory refuses to be cut
+    bench.disk.obey(MIB, bench.now_s + 3.0, bench.now_s)
+    assert bench.disk.held_bytes == 0
+    assert bench.rounds(MIB) == MIB
+    bench.disk.close()
 
 
 def test_a_name_for_an_instant_leaves_neither_file_nor_directory(tmp_path: Path) -> None:
