@@ -3,7 +3,7 @@
 By hand: `python3 -m stressers cpu|memory|disk --help`. A controller starts this
 file itself, isolated: `python -I -S stressers/__main__.py KIND --leased
 --parent PID [--life-fd N] [--workers N] [--shards N] [--metric available|nocache|free]
-[--path DIR] [--cgroup DIR]`.
+[--path DIR] [--allow TYPE,TYPE] [--cgroup DIR]`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ MOST_WORKERS = 1024
 """More is a mistake: each worker takes a process and a descriptor."""
 _USAGE = (
     "usage: KIND --leased --parent PID [--life-fd N] [--workers N] [--cgroup DIR] "
-    "[--shards N] [--metric available|nocache|free] [--path DIR]"
+    "[--shards N] [--metric available|nocache|free] [--path DIR] [--allow TYPE,TYPE]"
 )
 
 
@@ -29,7 +29,7 @@ def _leased(arguments: list[str]) -> int:
     kind, rest = arguments[0], [word for word in arguments[1:] if word != "--leased"]
     options = dict(zip(rest[::2], rest[1::2], strict=False))
     crew_key = {"cpu": "--workers", "memory": "--shards"}.get(kind, "")
-    own_keys = {"cpu": {"--cgroup"}, "memory": {"--metric"}, "disk": {"--path"}}
+    own_keys = {"cpu": {"--cgroup"}, "memory": {"--metric"}, "disk": {"--path", "--allow"}}
     try:
         known = {"--parent", "--life-fd", crew_key} | own_keys.get(kind, set())
         if kind not in KEYS or len(rest) % 2 or not set(options) <= known:
@@ -41,6 +41,7 @@ def _leased(arguments: list[str]) -> int:
         order.controller = int(options["--parent"])
         order.life_fd = int(options["--life-fd"]) if "--life-fd" in options else None
         order.path = options["--path"] if kind == "disk" else "."
+        order.allowed = frozenset(options.get("--allow", "").split(","))
         order.metric = options.get("--metric", order.metric)
         if kind == "memory":
             from stressers.reclaim import METRICS  # noqa: PLC0415  # for this kind only

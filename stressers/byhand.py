@@ -106,7 +106,8 @@ def main(arguments: list[str]) -> int:
             from stressers.disk import check_place  # noqa: PLC0415  # for this kind only
 
             value, what = asked.size, f"disk {format_size(asked.size)}"
-            order.path = check_place(asked.path)
+            order.allowed = frozenset(asked.allow.split(","))
+            order.path = check_place(asked.path, order.allowed)
             _refuse(value, free.disk_room(order.path), f"disk space on {asked.path}", "the disk")
         until_s = None if asked.duration is None else time.monotonic() + asked.duration
         progress = Progress(what, until_s)
@@ -172,6 +173,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     disk = kinds.add_parser("disk", help="hold disk space", description=_DISK, epilog=_UNITS)
     disk.add_argument("--path", required=True, metavar="DIR", help="a directory on the filesystem")
+    disk.add_argument(
+        "--allow",
+        default="",
+        metavar="TYPES",
+        help="filesystem types not to refuse, for example overlay,nfs4,tmpfs,fuse.sshfs",
+    )
     disk.add_argument("--size", type=_size, required=True, help="for example 1GB")
     for kind in (cpu, memory, disk):
         kind.add_argument(

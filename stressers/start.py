@@ -22,16 +22,17 @@ class Order:
     """What to start: kind, size of the crew, place, and how the crew shall die.
 
     `controller` is the pid of the process whose end ends us, None by hand.
-    `metric` is one of reclaim.METRICS.
+    `metric` is one of reclaim.METRICS, `allowed` see disk.check_place().
     """
 
-    __slots__ = ("controller", "group", "kind", "life_fd", "metric", "path", "workers")
+    __slots__ = ("allowed", "controller", "group", "kind", "life_fd", "metric", "path", "workers")
 
     def __init__(self, kind: str, workers: int) -> None:
         self.kind = kind
         self.workers = workers
         self.path = "."
         self.metric = "available"
+        self.allowed: frozenset[str] = frozenset()
         self.controller: int | None = None
         self.life_fd: int | None = None
         self.group: str | None = None
@@ -159,4 +160,4 @@ def _work(order: Order, teller: Teller, join: Callable[[Board], AnyCrew]) -> Wor
         return Memory(order.workers, join, teller, lazy=reclaim.works_lazily(order.metric))
     from stressers.disk import Disk, check_place  # noqa: PLC0415  # as above
 
-    return Disk(check_place(order.path), join, teller)
+    return Disk(check_place(order.path, order.allowed), join, teller)

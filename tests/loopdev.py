@@ -10,9 +10,9 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def ext4(folder: Path, *, size_mb: int) -> Iterator[Path]:
+def ext4(folder: Path, *, size_mb: int, options: tuple[str, ...] = ()) -> Iterator[Path]:
     """A mounted ext4 of that size on a sparse file; unmounted in the end."""
-    with _mounted(folder, size_mb, "mkfs.ext4", "-q", "-F") as mount:
+    with _mounted(folder, size_mb, "mkfs.ext4", "-q", "-F", *options) as mount:
         yield mount
 
 

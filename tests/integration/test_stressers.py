@@ -286,6 +286,23 @@ def test_on_btrfs_delayed_writes_of_tenants_are_no_room(btrfs_volume: Path) -> N
         assert free_bytes(btrfs_volume) >= (2 << 30) - 16 * MIB
 
 
+def test_a_filesystem_gone_read_only_is_named_and_tried_again(volume: Path) -> None:
+    """Growth is limited by its name, and goes on once it can be written again."""
+    with stresser("disk", "--path", str(volume)) as held:
+        held.lease(bytes=0, ttl_s=3.0)
+        held.pids()
+        subprocess.run(["mount", "-o", "remount,ro", str(volume)], check=True)
+        held.lease(bytes=MIB, ttl_s=3.0)
+        assert until(lambda: bool(held.said("limited")))
+        assert held.said("limited")[-1]["by"] == "read-only"
+        with by_hand("disk", "--path", str(volume), "--size", "1MB") as process:
+            _, errors = process.communicate(timeout=DEADLINE_S)
+        assert process.returncode == 1
+        assert "read-only" in errors
+        subprocess.run(["mount", "-o", "remount,rw", str(volume)], check=True)
+        assert until(lambda: held.held() == MIB)
+
+
 def test_nothing_is_open_while_nothing_is_held(volume: Path) -> None:
     """With a lease of 0 the filesystem can be unmounted."""
     with stresser("disk", "--path", str(volume)) as held:
@@ -313,7 +330,7 @@ def by_hand(*arguments: str, own_group: bool = False) -> subprocess.Popen[str]:
     [
         ("cpu", "--workers", "2", "--duty", "0.1", "--duration", "0.5"),
         ("memory", "8MB", "--duration", "0.5"),
-        ("disk", "--path", ".", "--size", "1MB", "--duration", "0.5"),
+        ("disk", "--path", ".", "--size", "1MB", "--duration", "0.5", "--allow", "overlay,tmpfs"),
     ],
 )
 def test_by_hand_it_ends_by_itself(arguments: tuple[str, ...]) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from stressers import btrfs, free, holder
+from stressers import btrfs, disk, free, holder
 from stressers.board import Board
 from stressers.disk import STEP, Disk, PlaceError, check_place
+from tests.loopdev import ext4
 from tests.stresser_fakes import FakeCrew, Heard
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reserves blocks by fallocate(2)")
@@ -316,8 +319,48 @@ def test_a_place_that_cannot_be_held_is_refused_with_a_remedy(tmp_path: Path) ->
         check_place(str(tmp_path / "missing"))
     in_memory = "/dev/shm"  # noqa: S108  # nothing is written there
     if free.filesystem(in_memory) == "tmpfs":
-        with pytest.raises(PlaceError, match="tmpfs, which is memory"):
+        with pytest.raises(PlaceError, match=r"tmpfs, which is memory.* --allow tmpfs"):
             check_place(in_memory)
+        with pytest.raises(PlaceError, match="memory"):
+            check_place(in_memory, frozenset({"overlay", "nfs4", ""}))
+        assert check_place(in_memory, frozenset({"overlay", "tmpfs"})) == os.path.realpath(
+            in_memory
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [
+        ("tmpfs", "memory"),
+        ("nfs4", "remote"),
+        ("fuse.sshfs", "user-space"),
+        ("fuseblk", "user-space"),
+        ("overlay", "layer"),
+        ("ext4", ""),
+        ("unknown", ""),
+    ],
+)
+def test_a_type_is_refused_by_what_it_is(kind: str, word: str) -> None:
+    """Local disks are not, nor what cannot be told (on Windows)."""
+    why = disk._refusal(kind)
+    assert word in why
+    assert bool(why) is bool(word)
+
+
+def test_a_filesystem_without_free_inodes_is_told_from_a_full_one(tmp_path: Path) -> None:
+    """A small ext4 with 16 inodes and free space: by inodes, before any floor of space."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a loop device needs root")
+    try:
+        with ext4(tmp_path, size_mb=8, options=("-N", "16")) as mount:
+            free.disk_room(str(mount))
+            with contextlib.suppress(OSError):  # ENOSPC, for want of an inode
+                for number in range(16):
+                    (mount / str(number)).touch()
+            with pytest.raises(free.InodesError, match="0 of 16 inodes"):
+                free.disk_room(str(mount))
+    except subprocess.CalledProcessError as exc:
+        pytest.skip(f"cannot mount a loop device: {exc}")
 
 
 def test_the_floors_leave_what_they_say(tmp_path: Path) -> None:
