@@ -16,6 +16,7 @@ from optimizer.adapters.history import SqliteHistory
 from optimizer.adapters.idle_group import IdleGroup
 from optimizer.adapters.instance_lock import Holder, InstanceLock, holder
 from optimizer.adapters.memory_scope import MemoryScope
+from optimizer.adapters.mountinfo import MountTable
 from optimizer.adapters.sensors import HostSensors
 from optimizer.adapters.status_file import StatusFile
 from optimizer.adapters.stresser_pool import StresserPool
@@ -90,6 +91,7 @@ def _run_locked(
         directories.state / HISTORY_NAME, period_days=settings.monitor_period_days, log=log
     )
     capacity = CapacityWatch(settings.cpu_scope)
+    mounts = MountTable()
     memory_scope = MemoryScope(settings.memory_scope)
     sensors = HostSensors(capacity=capacity, scope=memory_scope)
     page = GlancesWeb(
@@ -117,7 +119,7 @@ def _run_locked(
         applied=applied,
         monotonic=clock.monotonic,
         log=log,
-        disks_moved=lambda: sensors.disks.moved,
+        disks_moved=lambda: mounts.changed() or sensors.disks.moved,
     )
     group = IdleGroup(log=log)
     group.make()
@@ -166,6 +168,7 @@ def _run_locked(
         group.remove(GROUP_REMOVE_S)
         page.stop(1.0)
         sensors.close()
+        mounts.close()
         history.close()
         for name in (STATUS_NAME, TEXT_NAME):
             (runtime / name).unlink(missing_ok=True)

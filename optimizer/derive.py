@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class Machine:
 
 def look(settings: Settings) -> Machine:
     """What machine this is, and which class the settings put it in."""
-    visible_bytes, block_bytes = platform.memory_sizes()
+    visible_bytes, block_bytes = _sizes(platform.visible_bytes())
     limit_bytes = MemoryScope(settings.memory_scope).capacity_bytes(visible_bytes)
     if limit_bytes is not None:
         visible_bytes, block_bytes = limit_bytes, None
@@ -58,6 +59,12 @@ def look(settings: Settings) -> Machine:
         cpus=os.cpu_count() or 1,
         memory_bytes=visible_bytes,
     )
+
+
+@functools.lru_cache(maxsize=1)
+def _sizes(_: int) -> tuple[int, int | None]:
+    """Read again only when the visible memory has changed: a large host has thousands of blocks."""
+    return platform.memory_sizes()
 
 
 def derive(settings: Settings, machine: Machine, previous: Scope | None = None) -> Derived:

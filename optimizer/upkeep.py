@@ -65,7 +65,7 @@ class Upkeep:
 
     `derive` works out what settings mean on this host, given the filesystems
     in force before; `applied` hands the result to the adapters that keep a copy.
-    `disks_moved` tells that a filesystem has gone, so that the table is read at once.
+    `disks_moved` tells that a filesystem has come or gone: the table is read at once.
     """
 
     def __init__(

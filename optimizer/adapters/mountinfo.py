@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import select
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
 _FEWEST_FIELDS = 10
@@ -24,6 +29,33 @@ class Mount:
     kind: str
     source: str = ""
     options: frozenset[str]
+
+
+class MountTable:
+    """Tells when something was mounted or unmounted; holds a file open until it is closed."""
+
+    def __init__(self, path: Path = Path("/proc/self/mountinfo")) -> None:
+        self._file = -1
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):
+                self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def changed(self) -> bool:
+        """Whether the table has changed since last asked; false where the kernel does not tell.
+
+        Source: proc(5), /proc/pid/mounts: a change is an exceptional condition for poll(2).
+        """
+        if sys.platform != "linux" or self._file < 0:
+            return False
+        poll = select.poll()
+        poll.register(self._file, select.POLLPRI)
+        return any(event & select.POLLPRI for _, event in poll.poll(0))
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
 
 
 def parse_mounts(text: str) -> tuple[Mount, ...]:

@@ -64,6 +64,12 @@ def platform_name(override: str) -> str:
     return detect(_os_release_text(), platform.system())
 
 
+def visible_bytes() -> int:
+    """Bytes of memory that the kernel shows."""
+    total: int = psutil.virtual_memory().total
+    return total
+
+
 def memory_sizes(sysfs: Path = Path("/sys")) -> tuple[int, int | None]:
     """Bytes of memory that the kernel shows, and bytes installed (None where not known).
 
@@ -73,12 +79,12 @@ def memory_sizes(sysfs: Path = Path("/sys")) -> tuple[int, int | None]:
     GetPhysicallyInstalledSystemMemory, which reads the firmware's tables; on
     macOS both are sysctl hw.memsize.
     """
-    visible_bytes: int = psutil.virtual_memory().total
+    visible = visible_bytes()
     if sys.platform == "win32":
-        return visible_bytes, _installed_bytes()
+        return visible, _installed_bytes()
     if sys.platform == "darwin":
-        return visible_bytes, visible_bytes
-    return visible_bytes, online_block_bytes(sysfs)
+        return visible, visible
+    return visible, online_block_bytes(sysfs)
 
 
 def online_block_bytes(sysfs: Path) -> int | None:

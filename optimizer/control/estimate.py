@@ -99,12 +99,15 @@ def memory_utilisation(memory: MemoryCounters, own_bytes: int, policy: Policy) -
 
     The room is always counted in available memory, for that is what the
     kernel can give to the next process, whichever formula the judge uses. A
-    limit on one of our groups leaves no more than what is free below it.
+    limit on one of our groups leaves no more than what is free below it. What
+    the kernel may take from us at any time is available too, but not to us.
     """
     total, floor = memory.total_bytes, policy.memory_floor
     room_bytes = memory.available_bytes - floor.bytes_of(total)
     for bound in memory.bounds:
         room_bytes = min(room_bytes, bound.available_bytes - floor.bytes_of(bound.limit_bytes))
+    if policy.memory_metric is not MemoryMetric.AVAILABLE:
+        room_bytes -= own_bytes
     return Utilisation(
         total_ratio=_clamp(used_bytes(memory, policy.memory_metric) / total),
         own_ratio=_clamp(own_bytes / total),

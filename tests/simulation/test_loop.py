@@ -400,3 +400,56 @@ def test_all_load_is_gone_when_the_loop_returns() -> None:
     rig.daemon._tend = rig.daemon.stop
     assert rig.daemon.run() == 0
     assert rig.host.closed
+
+
+@pytest.mark.parametrize("sign", ["stalls", "swap", "taken"])
+def test_a_sign_of_memory_pressure_takes_all_memory_away(sign: str) -> None:
+    """Within a second, for the hold-off of 100 s; CPU and disk go on; then it comes back."""
+    rig = Rig(rules=policy(memory=0.4, hold_off_s=100.0))
+    rig.run_for(200)
+    assert rig.host.held[Resource.MEMORY] > 3 * GIB
+    if sign == "stalls":
+        rig.host.stalled_s = 1.0
+    elif sign == "swap":
+        rig.host.swapped_out_bytes = 0
+        rig.run_for(1)
+        rig.host.swapped_out_bytes = 64 << 20
+    else:
+        rig.host.taken_bytes = 100 << 20
+    rig.run_for(1)
+    assert rig.host.held[Resource.MEMORY] == 0
+    assert rig.plan.memory.reason is Reason.PRESSURE
+    assert rig.host.held[Resource.DISK] > 0
+    assert rig.plan.cpu.demand_ratio == pytest.approx(0.4, abs=0.02)
+    rig.run_for(98)
+    assert rig.host.held[Resource.MEMORY] == 0
+    rig.run_for(60)
+    assert rig.host.held[Resource.MEMORY] > 0
+
+
+def test_a_released_filesystem_is_let_go_and_comes_back() -> None:
+    """Within a second nothing is held there and no stresser may touch it, until it is withdrawn."""
+    rig = Rig()
+    rig.run_for(200)
+    assert rig.host.held[Resource.DISK] > 0
+    rig.switch.asked_for = frozenset({"/data"})
+    rig.run_for(1)
+    assert rig.host.held[Resource.DISK] == 0
+    assert rig.plan.disk.parts == ()
+    assert rig.plan.disk.reason is Reason.RELEASED
+    rig.switch.asked_for = frozenset()
+    rig.run_for(200)
+    assert rig.host.held[Resource.DISK] > 0
+
+
+def test_memory_never_grows_by_more_than_one_percent_a_second() -> None:
+    """Whatever the configuration: of 24 GiB at most 0.24 in each second."""
+    rig = Rig(rules=policy(memory_rise_bytes_per_s=100.0 * GIB))
+    before = 0
+    for _ in range(30):
+        rig.run_for(1)
+        now = rig.host.held[Resource.MEMORY]
+        # A look comes each 0.8 s, so a second may hold what two of them allow.
+        assert now - before <= 2 * 0.8 * 0.01 * 24 * GIB + 1
+        before = now
+    assert before >= 0.2 * 24 * GIB

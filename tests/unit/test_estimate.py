@@ -17,6 +17,7 @@ from optimizer.model import (
     CpuCounters,
     DiskCounters,
     HostReading,
+    MemoryBound,
     MemoryCounters,
     MemoryMetric,
     OwnCounters,
@@ -123,6 +124,20 @@ def test_memory_room_is_what_is_available_above_the_floor() -> None:
     usage = memory_utilisation(MEMORY, 2 * GIB, policy())
     assert usage.room_ratio == pytest.approx((12 - 0.8) / 16)
     assert usage.own_ratio == pytest.approx(2 / 16)
+
+
+def test_a_limit_on_a_group_bounds_the_room() -> None:
+    """3 of 4 GiB left below the limit, less 0.5 (5 % is less); the host would leave 11.2 of 16."""
+    bounded = replace(MEMORY, bounds=(MemoryBound(4 * GIB, 3 * GIB), MemoryBound(8 * GIB, 6 * GIB)))
+    usage = memory_utilisation(bounded, 0, policy())
+    assert usage.room_ratio == pytest.approx(2.5 / 16)
+    assert usage.capacity == 16 * GIB
+
+
+def test_memory_that_the_kernel_may_take_leaves_no_room_for_more() -> None:
+    """By `nocache` it is still counted as available, but we cannot take it twice: 12 - 0.8 - 2."""
+    usage = memory_utilisation(MEMORY, 2 * GIB, policy(metric=MemoryMetric.NOCACHE))
+    assert usage.room_ratio == pytest.approx((12 - 0.8 - 2) / 16)
 
 
 def test_disk_is_summed_and_so_is_its_room() -> None:

@@ -1,0 +1,147 @@
+"""How a disk's lease is laid out on its filesystems, and who rests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from optimizer.control.spread import (
+    RETRY_S,
+    Rest,
+    Share,
+    binding,
+    rested,
+    room_bytes,
+    shares,
+    spread,
+)
+from optimizer.model import (
+    DiskCounters,
+    ExitCause,
+    Observation,
+    Orders,
+    OwnCounters,
+    Place,
+    Reason,
+    Resource,
+    StresserExit,
+)
+from tests.fakes import GIB, policy
+
+A, B = Place("/a", "/a"), Place("/b", "/b/load")
+EMPTY_A = DiskCounters(place=A, used_bytes=0, available_bytes=100 * GIB)
+EMPTY_B = DiskCounters(place=B, used_bytes=0, available_bytes=50 * GIB)
+ORDERS = Orders(policy=policy(hold_off_s=100.0))
+
+
+def limits(*disks: DiskCounters, held: dict[str, int] | None = None) -> tuple[Share, ...]:
+    """The shares without rests or releases."""
+    return shares(disks, held or {}, {}, ORDERS)
+
+
+def laid(total: float, among: tuple[Share, ...]) -> dict[str, float]:
+    """GiB for each path."""
+    return {part.place.path: part.lease_bytes / GIB for part in spread(total, among)}
+
+
+def seen(*exits: StresserExit, held: dict[str, int] | None = None) -> Observation:
+    """What the stressers hold, and which have ended."""
+    return Observation(own=OwnCounters(disks=tuple((held or {}).items())), exits=exits)
+
+
+def test_most_headroom_first_then_the_next() -> None:
+    """80 of 100 GiB are allowed on /a (ceiling 80 %); what is beyond goes to /b."""
+    among = limits(EMPTY_A, EMPTY_B)
+    assert laid(60 * GIB, among) == {"/a": 60, "/b/load": 0}
+    assert laid(100 * GIB, among) == {"/a": 80, "/b/load": 20}
+    assert laid(500 * GIB, among) == {"/a": 80, "/b/load": 40}
+    assert room_bytes(among) == 120 * GIB
+
+
+def test_what_is_held_stays_where_it_is() -> None:
+    """/b has less headroom than /a, and still keeps its 10 GiB while the total stands."""
+    held = {"/a": 0, "/b/load": 10 * GIB}
+    fuller = replace(EMPTY_B, used_bytes=10 * GIB, available_bytes=40 * GIB)
+    assert laid(10 * GIB, limits(EMPTY_A, fuller, held=held)) == {"/a": 0, "/b/load": 10}
+    assert laid(12 * GIB, limits(EMPTY_A, fuller, held=held)) == {"/a": 2, "/b/load": 10}
+
+
+def test_it_is_given_back_first_where_least_is_left() -> None:
+    """20 GiB on each, 15 to give back: /b has 30 GiB left, /a 80."""
+    held = {"/a": 20 * GIB, "/b/load": 20 * GIB}
+    disks = (
+        replace(EMPTY_A, used_bytes=20 * GIB, available_bytes=80 * GIB),
+        replace(EMPTY_B, used_bytes=20 * GIB, available_bytes=30 * GIB),
+    )
+    assert laid(25 * GIB, limits(*disks, held=held)) == {"/a": 20, "/b/load": 5}
+    assert laid(10 * GIB, limits(*disks, held=held)) == {"/a": 10, "/b/load": 0}
+
+
+def test_a_touched_floor_moves_the_load_to_the_other_disk() -> None:
+    """/b has 3 GiB left, its floor is 5: 2 GiB leave it, and /a takes them in its place."""
+    held = {"/a": 0, "/b/load": 20 * GIB}
+    full = replace(EMPTY_B, used_bytes=47 * GIB, available_bytes=3 * GIB)
+    among = limits(EMPTY_A, full, held=held)
+    # The ceiling of 80 % asks for more still: 47 - 40 = 7 GiB.
+    assert laid(20 * GIB, among) == {"/a": 7, "/b/load": 13}
+    assert among[1].reason is Reason.CEILING
+
+
+def test_too_few_inodes_empty_a_filesystem() -> None:
+    """With 4 % of the inodes left everything is given back there, also on one with much space."""
+    among = limits(replace(EMPTY_A, free_inodes_ratio=0.04), held={"/a": 10 * GIB})
+    assert laid(10 * GIB, among) == {"/a": 0}
+    assert among[0].reason is Reason.FLOOR
+    assert room_bytes(among) == -10 * GIB
+
+
+def test_a_released_filesystem_gets_no_part_at_all() -> None:
+    """Not even a lease of 0: its stresser is ended, so that nothing has a file open there."""
+    orders = replace(ORDERS, released=frozenset({"/a"}))
+    among = shares((EMPTY_A, EMPTY_B), {"/a": 10 * GIB}, {}, orders)
+    assert laid(10 * GIB, among) == {"/b/load": 10}
+    assert binding(among) is Reason.RELEASED
+    assert binding(()) is Reason.FLOOR
+
+
+def test_a_touched_floor_rests_for_the_hold_off_and_until_there_is_room() -> None:
+    """/a: 9 GiB left of 100, floor 10. Then 100 s; and 2 % above the floor (12 GiB) must be free."""
+    held = {"/a": 10 * GIB}
+    full = replace(EMPTY_A, used_bytes=91 * GIB, available_bytes=9 * GIB)
+    near = replace(EMPTY_A, used_bytes=89 * GIB, available_bytes=11 * GIB)
+    rests = rested({}, (full,), seen(held=held), 50.0, ORDERS)
+    assert rests == {"/a": Rest(150.0, Reason.HOLD_OFF)}
+    assert rested(rests, (near,), seen(held=held), 100.0, ORDERS) == rests
+    still = rested(rests, (near,), seen(held=held), 151.0, ORDERS)
+    assert still["/a"].until_s == 152.0
+    assert rested(still, (EMPTY_A,), seen(), 152.5, ORDERS) == {}
+    nothing_held = rested({}, (full,), seen(), 50.0, ORDERS)
+    assert nothing_held == {}, "a filesystem that a tenant has filled is no event of ours"
+
+
+def test_a_resting_filesystem_keeps_what_it_has() -> None:
+    """It may shrink but not grow; the other one takes what is wanted."""
+    rests = {"/a": Rest(100.0, Reason.HOLD_OFF)}
+    used = replace(EMPTY_A, used_bytes=5 * GIB, available_bytes=95 * GIB)
+    among = shares((used, EMPTY_B), {"/a": 5 * GIB}, rests, ORDERS)
+    assert laid(20 * GIB, among) == {"/a": 5, "/b/load": 15}
+    assert spread(20 * GIB, among)[0].reason is Reason.HOLD_OFF
+
+
+def test_a_stresser_that_ended_rests_its_filesystem_alone() -> None:
+    """One that gave up rests for the hold-off, one whose lease ran out for ten seconds."""
+    gave_up = StresserExit(
+        resource=Resource.DISK, cause=ExitCause.FAILED, detail="no fallocate", path="/a"
+    )
+    rests = rested({}, (EMPTY_A, EMPTY_B), seen(gave_up), 50.0, ORDERS)
+    assert rests == {"/a": Rest(150.0, Reason.STRESSER_DOWN)}
+    among = shares((EMPTY_A, EMPTY_B), {}, rests, ORDERS)
+    assert laid(30 * GIB, among) == {"/b/load": 30}
+    expired = replace(gave_up, cause=ExitCause.EXPIRED)
+    assert rested({}, (EMPTY_A,), seen(expired), 50.0, ORDERS)["/a"].until_s == 50.0 + RETRY_S
+
+
+def test_resume_lifts_the_rest_of_a_stresser_that_gave_up() -> None:
+    """But not the hold-off after a touched floor."""
+    rests = {"/a": Rest(150.0, Reason.STRESSER_DOWN), "/b/load": Rest(150.0, Reason.HOLD_OFF)}
+    resumed = replace(ORDERS, resumed=True)
+    assert set(rested(rests, (EMPTY_A, EMPTY_B), seen(), 60.0, resumed)) == {"/b/load"}
