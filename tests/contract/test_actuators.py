@@ -8,13 +8,25 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from optimizer.adapters.stresser_pool import StresserPool
-from optimizer.model import Decision, ExitCause, PerResource, Plan, Reason, Resource
+from optimizer.model import (
+    Decision,
+    ExitCause,
+    Part,
+    PerResource,
+    Place,
+    Plan,
+    Reason,
+    Resource,
+    StresserExit,
+)
 from optimizer.ports import Actuators
-from tests.fakes import FakeHost
+from stressers import free
+from tests.fakes import GIB, FakeHost
 from tests.rig import alive, eventually
 
 MIB = 1 << 20
@@ -227,5 +239,47 @@ def test_other_arguments_start_the_stresser_anew() -> None:
         eventually(lambda: workers(1))
         cpus[0] = 2
         eventually(lambda: workers(2))
+    finally:
+        assert pool.close(5.0) == ()
+
+
+def disk_plan(leases: dict[str, int]) -> Plan:
+    """A plan that holds on these paths only."""
+    nothing = plan(0.0, 0.0)
+    parts = tuple(Part(Place(path, path), size) for path, size in leases.items())
+    disk = dataclasses.replace(
+        nothing.disk, lease=float(sum(leases.values())), stop=False, parts=parts
+    )
+    return dataclasses.replace(nothing, disk=disk)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="real stressers are checked on Linux")
+def test_each_filesystem_has_a_stresser_of_its_own(tmp_path: Path) -> None:
+    """Two paths are held apart; one that leaves the plan is let go, one that fails ends alone."""
+    if free.disk_room(str(tmp_path)) < GIB:
+        pytest.skip("less than 1 GiB may be taken here")
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    first, second, gone = (str(tmp_path / name) for name in ("first", "second", "gone"))
+    pool = StresserPool(cpus=lambda: 1)
+    exits: list[StresserExit] = []
+
+    def held(leases: dict[str, int]) -> dict[str, int]:
+        pool.apply(disk_plan(leases))
+        seen = pool.observe()
+        exits.extend(seen.exits)
+        return dict(seen.own.disks)
+
+    try:
+        both = {first: 8 * MIB, second: 4 * MIB}
+        eventually(lambda: held(both) == both)
+        assert pool.observe().own.disk_bytes == 12 * MIB
+        assert len(pool.states().disk.pids) == 2
+        eventually(lambda: held({first: 8 * MIB}) == {first: 8 * MIB})
+        assert len(pool.states().disk.pids) == 1
+        eventually(lambda: bool(held({first: 8 * MIB, gone: 4 * MIB}) and exits))
+        assert [(over.path, over.cause) for over in exits] == [(gone, ExitCause.FAILED)]
+        assert dict(pool.observe().own.disks)[first] == 8 * MIB
+        assert gone in dict(pool.states().disk.faults)
     finally:
         assert pool.close(5.0) == ()

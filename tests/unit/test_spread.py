@@ -104,7 +104,7 @@ def test_a_released_filesystem_gets_no_part_at_all() -> None:
 
 
 def test_a_touched_floor_rests_for_the_hold_off_and_until_there_is_room() -> None:
-    """/a: 9 GiB left of 100, floor 10. Then 100 s; and 2 % above the floor (12 GiB) must be free."""
+    """/a has 9 GiB left, its floor is 10: 100 s, and until 2 % more than the floor is free."""
     held = {"/a": 10 * GIB}
     full = replace(EMPTY_A, used_bytes=91 * GIB, available_bytes=9 * GIB)
     near = replace(EMPTY_A, used_bytes=89 * GIB, available_bytes=11 * GIB)
