@@ -287,7 +287,8 @@ def _disk(reading: Reading, policy: Policy) -> Utilisation | None:
 def _disk_caps(drain: Drain, disk: Utilisation, among: tuple[Share, ...]) -> tuple[Limited, ...]:
     """What all filesystems together may hold, now and in a moment."""
     room_ratio = min(disk.room_ratio, ahead(drain, disk, GIVE_AHEAD_S).room_ratio)
-    return (Limited(demand_ratio=disk.own_ratio + room_ratio, reason=binding(among)),)
+    most = max(0.0, disk.own_ratio + room_ratio)
+    return (Limited(demand_ratio=most, reason=binding(among)),)
 
 
 def _tight(drain: Drain, usage: Utilisation | None) -> bool:
