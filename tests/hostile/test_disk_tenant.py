@@ -102,11 +102,11 @@ def fill(held: Holder, uid: int, whole_bytes: int) -> str:
     `whole_bytes` is what that user could have of it before anything was held.
     """
     disk = held.disk
-    size = held.holds(int(0.35 * whole_bytes))
     eventually(
         lambda: synced_free_bytes(held) + held.held_bytes() > 0.90 * whole_bytes,
         what="the space of the tenant before is free",
     )
+    size = held.holds(int(0.35 * whole_bytes))
     wanted = int(FILL_RATIO * whole_bytes)
     file = disk.mount / "tenant"
     try:
