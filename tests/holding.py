@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,9 +41,9 @@ class Holder:
         self.disk = disk
         self.look()
 
-    def look(self) -> None:
-        """Take note of the device anew, after an unmount and a mount."""
-        self._device = os.stat(self.disk.mount).st_dev
+    def look(self, place: Path | None = None) -> None:
+        """Take note of the device anew, after a mount, or of that of a subvolume."""
+        self._device = os.stat(place or self.disk.mount).st_dev
 
     def held_bytes(self) -> int:
         """What it has of the filesystem now, whatever the path leads to."""
@@ -74,10 +75,14 @@ class Holder:
     def names(self, *words: str, deadline_s: float = 20.0) -> None:
         """Wait until it names one of these as the reason, in words that a person knows."""
         eventually(
-            lambda: any(word in self.said().lower().replace("_", " ") for word in words),
+            lambda: any(_plain(word) in self._reason() for word in words),
             deadline_s=deadline_s,
             what=f"{words} in the reason",
         )
+
+    def _reason(self) -> str:
+        # A test's folder has the test's name, and with it most likely the word.
+        return _plain(re.sub(r"/\S+", "", self.said()))
 
     def cycles(self, more: int = 1, *, deadline_s: float = 20.0) -> None:
         """Wait until its loop has gone on."""
@@ -87,6 +92,11 @@ class Holder:
             deadline_s=deadline_s,
             what="the loop goes on",
         )
+
+
+def _plain(text: str) -> str:
+    """read_only, Read-only and read only are the same word."""
+    return re.sub("[_-]", " ", text.lower())
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ _SHUTDOWN, _NO_LOG_FLUSH = 0x8004587D, 2
 Source: Linux fs/ext4/ext4.h, fs/xfs/libxfs/xfs_fs.h.
 """
 _SECTOR_BYTES = 512
-"""The unit of /proc/diskstats whatever the device. Source: Documentation/admin-guide/iostats.rst."""
+"""The unit of /proc/diskstats, whatever the device. Source: iostats.rst of the kernel."""
 
 
 class Volume:
@@ -38,7 +38,7 @@ class Volume:
         self.kind = kind
         self.image = folder / f"{kind}.img"
         self.mount = folder / f"mnt-{kind}"
-        self._options = ",".join(word for word in ("loop", options) if word)
+        self.options = ",".join(word for word in ("loop", options) if word)
         self._survivor = folder / f"{kind}.cut"
         self._frozen = False
         self.mount.mkdir()
@@ -47,7 +47,7 @@ class Volume:
 
     def attach(self) -> None:
         """Mount it."""
-        _run("mount", "-t", self.kind, "-o", self._options, str(self.image), str(self.mount))
+        _run("mount", "-t", self.kind, "-o", self.options, str(self.image), str(self.mount))
 
     def detach(self) -> None:
         """Unmount it, and once more a moment later when somebody is just letting go."""
@@ -196,7 +196,7 @@ def volume(
         try:
             disk.attach()
         except subprocess.CalledProcessError as exc:
-            pytest.skip(f"cannot mount {kind}: {exc.stderr.strip()}")
+            pytest.skip(f"cannot mount {kind} with {disk.options}: {exc.stderr.strip()}")
         if quota and kind == "btrfs":
             _run("btrfs", "quota", "enable", str(disk.mount))
         yield disk

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -66,7 +67,7 @@ class Watcher:
             free = free_bytes(self._held.disk.mount, NOBODY)
             self._seen.append((now_s, self._held.held_bytes(), free))
 
-    def __enter__(self) -> Watcher:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -1,0 +1,72 @@
+"""`optimizer release PATH`: what an administrator wants to do to a filesystem succeeds at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.holding import GIB, Holder, holder
+from tests.loopdev import KINDS, Volume, volume
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="loop devices and /proc")
+
+LEAST_BYTES = GIB
+
+
+@pytest.fixture(params=KINDS)
+def held(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Holder]:
+    """A daemon that holds of a filesystem of 4 GiB."""
+    with (
+        volume(request.param, tmp_path, size_mb=4096) as disk,
+        holder(tmp_path / "work", disk) as made,
+    ):
+        made.holds(LEAST_BYTES)
+        yield made
+
+
+def release(held: Holder, *words: str) -> Volume:
+    """Have the filesystem let go; it is when the command has ended."""
+    assert held.disk.try_detach() is not None, "it can be unmounted while it is held"
+    done = held.rig.command("release", str(held.disk.mount), *words)
+    assert done.returncode == 0, done.stderr
+    return held.disk
+
+
+def test_after_release_it_can_be_unmounted_until_resumed(held: Holder) -> None:
+    """Unmounted in the first attempt; mounted again, it is held only after `resume`."""
+    disk = release(held)
+    assert disk.try_detach() is None
+    held.cycles()
+    disk.attach()
+    held.look()
+    held.cycles(3)
+    assert held.held_bytes() == 0
+    assert held.rig.command("resume").returncode == 0
+    held.holds(LEAST_BYTES)
+    assert held.rig.stop() == 0
+
+
+def test_after_release_it_can_be_made_read_only_and_frozen(held: Holder) -> None:
+    """Remounted in the first attempt; a freeze meets nobody who writes; then held again."""
+    disk = release(held, "--for", "1h")
+    assert disk.remount("ro") is None
+    assert disk.remount("rw") is None
+    disk.freeze()
+    held.cycles(3)
+    disk.thaw()
+    assert held.held_bytes() == 0
+    assert held.rig.command("resume").returncode == 0
+    held.holds(LEAST_BYTES)
+    assert held.rig.stop() == 0
+
+
+def test_release_of_what_is_no_filesystem_of_ours_is_said(held: Holder) -> None:
+    """A path that does not exist: exit code above 0 and a message; what is held stays."""
+    done = held.rig.command("release", os.fspath(held.disk.mount / "nothing"))
+    assert done.returncode != 0
+    assert done.stderr
+    assert held.held_bytes() >= LEAST_BYTES
