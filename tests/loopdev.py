@@ -17,6 +17,8 @@ import psutil
 import pytest
 
 KINDS = ("ext4", "xfs", "btrfs")
+ONE_KIND = ("ext4", *(pytest.param(kind, marks=pytest.mark.long) for kind in KINDS[1:]))
+"""Parameters of a slow test: always the first of them, the others only when `long` is asked for."""
 _CHECKS = {
     "ext4": ("e2fsck", "-f", "-n"),
     "xfs": ("xfs_repair", "-n"),

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.holding import GIB, Holder, holder
-from tests.loopdev import KINDS, Volume, volume
+from tests.loopdev import ONE_KIND, Volume, volume
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="loop devices and /proc")
 
 LEAST_BYTES = GIB
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=ONE_KIND)
 def held(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Holder]:
     """A daemon that holds of a filesystem of 4 GiB."""
     with (
