@@ -12,8 +12,8 @@ from optimizer.model import CapacityScope, Reason, Settled
 from optimizer.ports import Log
 from optimizer.settings import Loaded, Settings
 
-SCAN_S = 60.0
-"""How often the mount table is read again."""
+SCAN_S = 15.0
+"""How often the mount table is read again, for the kernel does not tell of all changes."""
 NEEDS_RESTART = (
     "workspace_dir",
     "log_dir",

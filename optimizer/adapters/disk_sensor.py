@@ -37,7 +37,7 @@ class DiskSensor:
         self._sysfs = sysfs
         self._watched: tuple[_Watched, ...] = ()
         self.moved = False
-        """Whether a path has led to another filesystem than the chosen one since watch()."""
+        """Whether one of them is not what it was when it was chosen, since watch()."""
 
     def watch(self, places: Sequence[Place]) -> None:
         """Read these from now on.
@@ -69,6 +69,9 @@ class DiskSensor:
             blocks = os.statvfs(mount)
             used_bytes = (blocks.f_blocks - blocks.f_bfree) * blocks.f_frsize
             available_bytes = blocks.f_bavail * blocks.f_frsize
+            if blocks.f_flag & os.ST_RDONLY:
+                self.moved = True
+                raise ValueError(f"{mount} has become read-only")
             if blocks.f_files > 0:
                 inodes_ratio = blocks.f_favail / blocks.f_files
         # Asked after the figures: an unmount in between is then seen as well.

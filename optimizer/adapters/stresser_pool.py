@@ -270,9 +270,15 @@ class StresserPool:
             means=first.means if first else (),
             missing=first.missing if first else (),
             place=", ".join(p.place for p in processes if p.place) or None,
-            last_error=None if on_disk else error if processes else self._last_error.get(resource),
+            last_error=None
+            if on_disk
+            else error or (None if processes else self._last_error.get(resource)),
             faults=tuple(self._faults_now().items()) if on_disk else (),
         )
+
+    def _ended_by(self, resource: Resource) -> str | None:
+        """Why nothing runs, if that is so."""
+        return None if self._running[resource] else self._last_error.get(resource)
 
     def _faults_now(self) -> dict[str, str]:
         """What is wrong on each path: with the stresser there, or with the one that ended."""

@@ -23,6 +23,17 @@ _REPORT_LIMIT_BYTES = 1 << 20
 """A report without an end beyond this is thrown away; ours are below a page per worker."""
 _EARLY_S = 0.05
 """A renewal may come this much early, so that a cycle of a second does not miss each other one."""
+_LIMITS = {
+    "floor": "what must stay free is reached",
+    "full": "the filesystem is full",
+    "inodes": "too few inodes are free",
+    "quota": "a quota is used up",
+    "read-only": "the filesystem is read-only",
+    "moved": "another filesystem is there now",
+    "taken": "the kernel has taken pages back",
+    "unknown": "what is free cannot be read",
+}
+"""What a stresser says that it was limited by, in words; others are names of errors."""
 _STUCK_S = 1.0
 """Reserving space takes milliseconds; a process that waits longer waits for somebody."""
 _CODE_WORKER_KILLED = 3
@@ -44,7 +55,8 @@ class StresserProcess:
         self.means: tuple[str, ...] = ()
         self.missing: tuple[str, ...] = ()
         self.place: str | None = None
-        self.last_error: str | None = None
+        self._error: str | None = None
+        self._limit: tuple[str, float] | None = None
         self._cpu_s: dict[int, float] = {}
         self.stirred = False
         self.taken_bytes = 0
@@ -97,6 +109,16 @@ class StresserProcess:
                 self._watched = level is not None
 
     @property
+    def last_error(self) -> str | None:
+        """Why it gave up, or why it does not grow; None once it holds more or less than then.
+
+        The ledger is told of each growth before it is tried.
+        """
+        if self._error is None and self._limit is not None and self._limit[1] == self.held:
+            return self._limit[0]
+        return self._error
+
+    @property
     def output(self) -> int:
         """The descriptor that stirs when it reports or ends."""
         return self._reports.descriptor
@@ -121,15 +143,15 @@ class StresserProcess:
             self.place = None if place is None else str(place)
         elif kind == "held":
             self.held = float(str(report["bytes"]))
-            self.last_error = None
         elif kind == "limited":
-            self.last_error = f"limited by {report['by']}"
+            by = str(report["by"])
+            self._limit = _LIMITS.get(by, f"limited by {by}"), float(str(report["bytes"]))
         elif kind == "taken":
             self.taken_bytes += int(str(report["bytes"]))
         elif kind == "stirred":
             self.stirred = True
         elif kind == "error":
-            self.last_error = str(report["message"])[:500]
+            self._error = str(report["message"])[:500]
 
     def cpu_s(self) -> float:
         """CPU seconds used by all of its processes until now; never falls."""

@@ -109,6 +109,8 @@ class Scope:
     named: tuple[str, str] | None = None
 
 
+_READ_ONLY = frozenset({"ro", "emergency_ro", "shutdown"})
+"""The last two: ext4 after an error, since Linux 6.15, and any filesystem that was shut down."""
 REMOVABLE, THIN = "removable", "thin"
 """Words that DISK_ALLOW takes beside the names of filesystem types."""
 
@@ -144,7 +146,7 @@ def refusal(mount: Mount, allowed: frozenset[str] = frozenset()) -> str | None:
             f"device {mount.device} is in a thin pool, which promises more space than it has "
             f"(DISK_ALLOW={THIN} allows it)",
         ),
-        ("ro" in mount.options, "it is mounted read-only"),
+        (bool(_READ_ONLY & set(mount.options)), "it is mounted read-only"),
         (not mount.is_directory, "it is mounted on a file, not on a directory"),
         (_is_macos_internal(mount.mount), "macOS keeps this volume for itself"),
     )
@@ -241,6 +243,8 @@ def _keep_named(chosen: Scope, named: tuple[str, str], previous: Scope) -> Scope
     path, mount = named
     if previous.named is None or previous.named[0] != path or previous.named[1] in {"", mount}:
         return chosen
+    if chosen.reason is not None:
+        return replace(chosen, named=previous.named)  # refused for now; still the same place
     note = (
         f"DISK_STRESS_PATH={path} was on {previous.named[1]}, which is not mounted now; mount it, "
         "or restart the daemon to use what is below."

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from optimizer.control.estimate import used_bytes
-from optimizer.control.spread import room_of
+from optimizer.control.spread import INODE_FLOOR_RATIO, room_of
 from optimizer.model import (
     CpuCapacity,
     CycleReport,
     Decision,
+    DiskCounters,
     HostClass,
     Inhibit,
     MemoryMetric,
     PeriodMean,
+    Policy,
     Reading,
     Reason,
     Resource,
@@ -131,8 +133,10 @@ def _resource(resource: Resource, report: CycleReport, around: Surroundings) -> 
         reach = around.cpu.reach_cpus / around.cpu.capacity_cpus
     if state.last_error:
         note = f"{note} {state.last_error}".strip()
-    for path, fault in state.faults:
-        note = f"{note} {path}: {fault}".strip()
+    filesystems = _filesystems(report) if resource is Resource.DISK else []
+    for one in filesystems:
+        if one["fault"]:
+            note = f"{note} {one['path']}: {one['fault']}.".strip()
     facts: dict[str, object] = {
         "now": _rounded(None if usage is None else usage.total_ratio),
         "organic": _rounded(None if usage is None else usage.organic_ratio),
@@ -158,7 +162,7 @@ def _resource(resource: Resource, report: CycleReport, around: Surroundings) -> 
     if resource is Resource.MEMORY:
         facts["metrics"] = _metrics(report)
     if resource is Resource.DISK:
-        facts["filesystems"] = _filesystems(report)
+        facts["filesystems"] = filesystems
     return facts
 
 
@@ -190,6 +194,17 @@ def _unseen(reading: Reading | None) -> list[str]:
     return ["PSI: a shortage is seen by what is available alone; on Linux boot with psi=1"]
 
 
+def _shortage(disk: DiskCounters, policy: Policy) -> str | None:
+    """What a filesystem lacks, so that nothing may be held on it; None when it lacks nothing."""
+    if disk.free_inodes_ratio < INODE_FLOOR_RATIO:
+        return f"too few inodes are free: {disk.free_inodes_ratio:.1%} of them"
+    floor = policy.disk_floor.bytes_of(disk.size_bytes)
+    if disk.available_bytes < floor:
+        left, stays = disk.available_bytes / 2**30, floor / 2**30
+        return f"it is full: {left:.1f} GB are left, {stays:.1f} GB always stay free"
+    return None
+
+
 def _filesystems(report: CycleReport) -> list[dict[str, object]]:
     """Each filesystem: its use, ours in it, and what keeps it from holding more."""
     reading = report.reading
@@ -217,7 +232,7 @@ def _filesystems(report: CycleReport) -> list[dict[str, object]]:
                 "free_inodes": _rounded(disk.free_inodes_ratio),
                 "lease_bytes": 0 if part is None else part.lease_bytes,
                 "reason": None if reason is None else reason.value,
-                "fault": faults.get(disk.place.path),
+                "fault": faults.get(disk.place.path) or _shortage(disk, policy),
             }
         )
     return found

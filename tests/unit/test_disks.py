@@ -267,6 +267,18 @@ def test_an_unmounted_named_path_does_not_fall_through_to_the_disk_below() -> No
     assert path_of(back) == "/data/x"
 
 
+def test_a_named_disk_that_became_read_only_says_so_and_stays_the_place() -> None:
+    """Refused for what it is; unmounted after that, the path does not fall to the disk below."""
+    named = scope_of(ROOT, DATA, path="/data/x")
+    broken = replace(DATA, options=("rw", "emergency_ro"))
+    refused = keep(scope_of(ROOT, broken, path="/data/x"), named)
+    assert (refused.reason, refused.places) == (Reason.NO_DISK, ())
+    assert "read-only" in refused.note
+    gone = keep(scope_of(ROOT, path="/data/x"), refused)
+    assert gone.places == ()
+    assert path_of(keep(scope_of(ROOT, DATA, path="/data/x"), gone)) == "/data/x"
+
+
 def test_a_newly_named_path_is_taken_as_it_is() -> None:
     """A reload that names another path is not held back by where the former one was."""
     former = scope_of(ROOT, DATA, path="/data/x")
