@@ -103,7 +103,7 @@ def main(arguments: list[str]) -> int:
             what = f"memory {format_size(value)}"
             _refuse(value, free.memory_room(), "memory", "the available memory")
         else:
-            from stressers.disk import check_place  # noqa: PLC0415  # for this kind only
+            from stressers.place import check_place  # noqa: PLC0415  # for this kind only
 
             value, what = asked.size, f"disk {format_size(asked.size)}"
             order.allowed = frozenset(asked.allow.split(","))

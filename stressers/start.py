@@ -22,7 +22,7 @@ class Order:
     """What to start: kind, size of the crew, place, and how the crew shall die.
 
     `controller` is the pid of the process whose end ends us, None by hand.
-    `metric` is one of reclaim.METRICS, `allowed` see disk.check_place().
+    `metric` is one of reclaim.METRICS, `allowed` see place.check_place().
     """
 
     __slots__ = ("allowed", "controller", "group", "kind", "life_fd", "metric", "path", "workers")
@@ -158,6 +158,7 @@ def _work(order: Order, teller: Teller, join: Callable[[Board], AnyCrew]) -> Wor
         from stressers.memory import Memory  # noqa: PLC0415  # as above
 
         return Memory(order.workers, join, teller, lazy=reclaim.works_lazily(order.metric))
-    from stressers.disk import Disk, check_place  # noqa: PLC0415  # as above
+    from stressers.disk import Disk  # noqa: PLC0415  # as above
+    from stressers.place import check_place  # noqa: PLC0415  # as above
 
     return Disk(check_place(order.path, order.allowed), join, teller)

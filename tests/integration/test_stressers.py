@@ -330,6 +330,7 @@ def by_hand(*arguments: str, own_group: bool = False) -> subprocess.Popen[str]:
     [
         ("cpu", "--workers", "2", "--duty", "0.1", "--duration", "0.5"),
         ("memory", "8MB", "--duration", "0.5"),
+        ("memory", "8MB", "--metric", "free", "--duration", "0.5"),
         ("disk", "--path", ".", "--size", "1MB", "--duration", "0.5", "--allow", "overlay,tmpfs"),
     ],
 )

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from stressers import btrfs, disk, free, holder
+from stressers import btrfs, free, holder, place
 from stressers.board import Board
-from stressers.disk import STEP, Disk, PlaceError, check_place
+from stressers.disk import STEP, Disk
+from stressers.place import PlaceError, check_place
 from tests.loopdev import ext4
 from tests.stresser_fakes import FakeCrew, Heard
 
@@ -342,7 +343,7 @@ def test_a_place_that_cannot_be_held_is_refused_with_a_remedy(tmp_path: Path) ->
 )
 def test_a_type_is_refused_by_what_it_is(kind: str, word: str) -> None:
     """Local disks are not, nor what cannot be told (on Windows)."""
-    why = disk._refusal(kind)
+    why = place._refusal(kind)
     assert word in why
     assert bool(why) is bool(word)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stressers import kernel
+from stressers import byhand, kernel
 from stressers.teller import Reports
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs pipes that do not block")
@@ -51,6 +51,19 @@ def test_a_report_that_was_begun_is_finished_first(pipe: tuple[int, int]) -> Non
         assert rounds < 1000
     assert len(json.loads(read)["pids"]) == 100_000
     assert reports.held(1)
+
+
+def test_what_the_kernel_has_taken_is_one_line(pipe: tuple[int, int]) -> None:
+    """For a controller as a report, for a person in words."""
+    reader, writer = pipe
+    assert Reports(writer).taken(3 << 20)
+    assert json.loads(os.read(reader, 1 << 16)) == {"report": "taken", "bytes": 3 << 20}
+
+
+def test_a_person_is_told_what_the_kernel_has_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the size, and what happens next."""
+    assert byhand.Progress("memory", None).taken(3 << 20)
+    assert "the kernel has taken 3.0 MiB back" in capsys.readouterr().err
 
 
 def test_a_reader_that_has_gone_is_no_failure() -> None:
