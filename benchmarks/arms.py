@@ -118,13 +118,16 @@ def all_names() -> list[str]:
     return list(_all(40.0))
 
 
+def daemon(*settings: str) -> tuple[str, ...]:
+    """The command of our daemon with these settings (KEY=VALUE), and without Glances."""
+    words = [word for one in (*settings, "GLANCES_ENABLED=false") for word in ("--set", one)]
+    return (sys.executable, "-m", "optimizer", "run", *words)
+
+
 def _all(target: float) -> dict[str, Arm]:
     percent = f"{target:g}"
     ratio = f"{target / 100:g}"
-    ours: tuple[str, ...] = (sys.executable, "-m", "optimizer", "run")
-    settings = (f"TARGET_CPU={percent}", "TARGET_MEMORY=0", "TARGET_DISK=0")
-    for setting in (*settings, "GLANCES_ENABLED=false"):
-        ours += ("--set", setting)
+    ours = daemon(f"TARGET_CPU={percent}", "TARGET_MEMORY=0", "TARGET_DISK=0")
     blade = ("blade", "create", "cpu", "fullload", "--cpu-percent", percent)
     plain = {
         "stress-ng": (("stress-ng", "--cpu", str(CPUS), "--cpu-load", percent), None),

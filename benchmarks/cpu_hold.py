@@ -17,7 +17,6 @@ import argparse
 import contextlib
 import json
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -101,23 +100,6 @@ def slots_of(tenant: subprocess.Popen[str]) -> list[Slot]:
         message = f"the tenant ended with code {tenant.returncode}: {err.strip()[:300]}"
         raise OSError(message)
     return read_slots(out)
-
-
-def table(measured: Measured) -> str:
-    """Median and range of each figure for each arm, in Markdown; a dash is a missing value."""
-    names = dict.fromkeys(name for runs in measured.values() for run in runs for name in run)
-    lines = ["| figure | " + " | ".join(measured) + " |", "|---" * (len(measured) + 1) + "|"]
-    for name in names:
-        cells = []
-        for runs in measured.values():
-            values = figures.values_of(runs, name)
-            if not values:
-                cells.append("-")
-                continue
-            middle = statistics.median(values)
-            cells.append(f"{middle:.3f} ({min(values):.2f} to {max(values):.2f})")
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
 
 
 def plot(path: str, curves: Mapping[str, Curve], target: float) -> None:
@@ -232,9 +214,9 @@ def main() -> int:
             print("interrupted: this is what was measured until then", file=sys.stderr)
             code = 128 + signal.SIGINT
     print(f"\nIdle host, {args.idle_seconds:g} s; medians (range), percent and points\n")
-    print(table(results.idle))
+    print(figures.spread(results.idle))
     print(f"\nTenant at {STEPS} %, {args.step_seconds:g} s each; medians (range)\n")
-    print(table(results.trace))
+    print(figures.spread(results.trace))
     if args.plot and results.curves:
         try:
             plot(args.plot, results.curves, args.target)

@@ -112,6 +112,33 @@ def table(runs: Runs, figures: Sequence[Figure]) -> str:
     return "\n".join(lines)
 
 
+def spread(measured: Runs) -> str:
+    """Median and range of each figure for each arm, in Markdown; a dash is a missing value.
+
+    A single repetition has no range.
+    """
+    names = dict.fromkeys(name for runs in measured.values() for run in runs for name in run)
+    lines = ["| figure | " + " | ".join(measured) + " |", "|---" * (len(measured) + 1) + "|"]
+    for name in names:
+        cells = []
+        for runs in measured.values():
+            values = values_of(runs, name)
+            if not values:
+                cells.append("-")
+                continue
+            cell = _short(statistics.median(values))
+            if len(values) > 1:
+                cell += f" ({_short(min(values))} to {_short(max(values))})"
+            cells.append(cell)
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _short(value: float) -> str:
+    """Three decimals where they matter, none from 1000 on."""
+    return f"{value:.{3 if abs(value) < 100 else 1 if abs(value) < 1000 else 0}f}"
+
+
 def _cell(value: float | None, reference: float | None) -> str:
     if value is None:
         return "-"

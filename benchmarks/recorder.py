@@ -24,6 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import meminfo
 from holding import ODD_WINDOW_S, Row, holding
 
 RATE_HZ = 10
@@ -132,12 +133,7 @@ def main() -> int:
 
 def memory_percent() -> float:
     """Share of the memory that is not available, in percent."""
-    memory = {}
-    with open("/proc/meminfo", "rb") as file:
-        for line in file:
-            name, value = line.split()[:2]
-            memory[name] = int(value)
-    return 100 * (1 - memory[b"MemAvailable:"] / memory[b"MemTotal:"])
+    return meminfo.percent(meminfo.read(), "available")
 
 
 if __name__ == "__main__":
