@@ -11,7 +11,8 @@ from optimizer.adapters import platform
 from optimizer.adapters.memory_scope import MemoryScope
 from optimizer.control.disks import Scope, choose, eligible, keep
 from optimizer.control.host import class_target_ratio, host_class, nominal_memory_gb, targets
-from optimizer.model import Floor, HostClass, PerResource, Policy, Reason, Settled
+from optimizer.model import PerResource, Reason
+from optimizer.orders import Floor, HostClass, Policy, Settled
 from optimizer.settings import Settings
 from optimizer.upkeep import Derived
 

@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 from optimizer.control.brake import OwnHours
 from optimizer.control.decide import ControlState, decide, decide_cpu, let_go, still_above
-from optimizer.model import Observation, Orders, Reading, Reason, Settled
+from optimizer.counters import Reading
+from optimizer.model import Observation, Reason
+from optimizer.orders import Orders, Settled
 from optimizer.ports import Ports
 from optimizer.record import Recorder
 

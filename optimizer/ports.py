@@ -8,18 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from optimizer.model import (
-    CpuCounters,
-    CycleReport,
-    HostReading,
-    Inhibit,
-    Observation,
-    PeriodMeans,
-    PerResource,
-    Plan,
-    Record,
-    StresserState,
-)
+from optimizer.counters import CpuCounters, HostReading
+from optimizer.model import Observation, PerResource, Plan
+from optimizer.orders import Inhibit
+from optimizer.outcome import CycleReport, PeriodMeans, Record, StresserState
 
 
 class Clock(Protocol):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from optimizer.model import CycleReport, Resource
+from optimizer.model import Resource
+from optimizer.outcome import CycleReport
 from optimizer.ports import Log
 from optimizer.report.status import Host, Surroundings, document
 from optimizer.report.status_text import lines

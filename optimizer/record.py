@@ -7,18 +7,11 @@ from dataclasses import dataclass, replace
 
 from optimizer.control.decide import Verdict
 from optimizer.control.estimate import estimate
+from optimizer.counters import Reading
 from optimizer.errors import HistoryError
-from optimizer.model import (
-    CycleReport,
-    Orders,
-    PeriodMeans,
-    Plan,
-    Reading,
-    Reason,
-    Record,
-    Sample,
-    Settled,
-)
+from optimizer.model import Plan, Reason, Sample
+from optimizer.orders import Orders, Settled
+from optimizer.outcome import CycleReport, PeriodMeans, Record
 from optimizer.ports import Ports
 
 RECENT_READINGS = 6

@@ -12,7 +12,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
-from optimizer.model import CapacityScope, MemoryMetric
+from optimizer.counters import CapacityScope
+from optimizer.orders import MemoryMetric
 
 T = TypeVar("T")
 

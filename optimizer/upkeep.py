@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from optimizer.control.disks import Scope
+from optimizer.counters import CapacityScope
 from optimizer.errors import ConfigError
-from optimizer.model import CapacityScope, Reason, Settled
+from optimizer.model import Reason
+from optimizer.orders import Settled
 from optimizer.ports import Log
 from optimizer.settings import Loaded, Settings
 

@@ -11,28 +11,17 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from optimizer.model import (
+from optimizer.counters import (
     CpuCounters,
-    CycleReport,
     DiskCounters,
-    Floor,
     HostReading,
-    Inhibit,
     MemoryCounters,
-    MemoryMetric,
-    Observation,
     OwnCounters,
-    PeriodMean,
-    PeriodMeans,
-    PerResource,
     Place,
-    Plan,
-    Policy,
-    Record,
-    Resource,
-    StresserExit,
-    StresserState,
 )
+from optimizer.model import Observation, PerResource, Plan, Resource, StresserExit
+from optimizer.orders import Floor, Inhibit, MemoryMetric, Policy
+from optimizer.outcome import CycleReport, PeriodMean, PeriodMeans, Record, StresserState
 
 GIB = 1 << 30
 

@@ -28,12 +28,21 @@ PURE_STDLIB = {
     "statistics",
     "typing",
 }
-VALUES = {"optimizer.model", "optimizer.errors"}
+VALUES = {
+    "optimizer.counters",
+    "optimizer.errors",
+    "optimizer.model",
+    "optimizer.orders",
+    "optimizer.outcome",
+}
 SETTINGS = {"optimizer.settings", "optimizer.settings_keys", "optimizer.settings_file"}
 DOORS = {"optimizer.control", "optimizer.ports"}
 # room -> which modules of ours, and which libraries, it may import; the longest name counts.
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
+    "optimizer.counters": (set(), set()),
     "optimizer.model": (VALUES, set()),
+    "optimizer.orders": (VALUES, set()),
+    "optimizer.outcome": (VALUES, set()),
     "optimizer.errors": (VALUES, set()),
     "optimizer.ports": (VALUES, set()),
     "optimizer.control": ({"optimizer.control"} | VALUES, set()),

@@ -26,7 +26,7 @@ from optimizer.adapters.cgroups import (
 )
 from optimizer.adapters.kernel_file import KernelFile
 from optimizer.adapters.mountinfo import parse_mounts
-from optimizer.model import CapacityScope, CpuCapacity, CpuCounters
+from optimizer.counters import CapacityScope, CpuCapacity, CpuCounters
 
 AGE_S = 0.75
 """CPUs and quotas change seldom; they are read again when they are older than this."""

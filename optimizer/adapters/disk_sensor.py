@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from optimizer.adapters.mountinfo import parse_mounts
-from optimizer.model import DiskCounters, Place
+from optimizer.counters import DiskCounters, Place
 
 _PENDING = ("bytes_may_use", "bytes_reserved")
 """What is promised to writers, and what is allocated but not committed yet.

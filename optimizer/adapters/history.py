@@ -29,7 +29,8 @@ from optimizer.adapters.history_file import (
     transaction,
 )
 from optimizer.errors import HistoryError
-from optimizer.model import PeriodMean, PeriodMeans, PerResource, Record, Resource
+from optimizer.model import PerResource, Resource
+from optimizer.outcome import PeriodMean, PeriodMeans, Record
 from optimizer.ports import Log
 
 BACKLOG_ROWS = 1440

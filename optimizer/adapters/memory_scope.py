@@ -13,7 +13,7 @@ from pathlib import Path
 from optimizer.adapters.cgroups import hierarchy, is_root, text_of
 from optimizer.adapters.kernel_file import KernelFile
 from optimizer.adapters.mountinfo import parse_mounts
-from optimizer.model import CapacityScope, MemoryBound, MemoryCounters
+from optimizer.counters import CapacityScope, MemoryBound, MemoryCounters
 
 AGE_S = 5.0
 """Limits change seldom; they are read again when they are older than this."""

@@ -13,7 +13,7 @@ import psutil
 
 from optimizer.adapters.kernel_file import KernelFile
 from optimizer.adapters.memory_scope import MemoryScope
-from optimizer.model import MemoryCounters
+from optimizer.counters import MemoryCounters
 
 _MEMINFO_BYTES = 8192
 _PRESSURE_BYTES = 256

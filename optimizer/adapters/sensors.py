@@ -16,7 +16,7 @@ from optimizer.adapters.disk_sensor import DiskSensor
 from optimizer.adapters.kernel_file import KernelFile
 from optimizer.adapters.memory_scope import MemoryScope
 from optimizer.adapters.memory_sensor import MemorySensor
-from optimizer.model import CpuCounters, HostReading, Place
+from optimizer.counters import CpuCounters, HostReading, Place
 
 T = TypeVar("T")
 

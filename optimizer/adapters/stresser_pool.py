@@ -9,17 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from optimizer.adapters.stresser_process import StresserProcess, path_of
+from optimizer.counters import OwnCounters
 from optimizer.model import (
     Decision,
     ExitCause,
     Observation,
-    OwnCounters,
     PerResource,
     Plan,
     Resource,
     StresserExit,
-    StresserState,
 )
+from optimizer.outcome import StresserState
 
 _POLL_S = 0.005
 

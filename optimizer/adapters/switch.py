@@ -14,7 +14,7 @@ from pathlib import Path
 from optimizer.adapters.releases import Releases, withdraw
 from optimizer.atomic import replace_file, sync_directory
 from optimizer.errors import SwitchError
-from optimizer.model import Inhibit
+from optimizer.orders import Inhibit
 
 INHIBIT_NAME = "inhibit"
 """The file whose presence in the state directory means: no load."""

@@ -77,16 +77,11 @@ def _measured_status(found: Configured) -> dict[str, Any]:
     from optimizer.adapters.switch import FileSwitch
     from optimizer.control.decide import ControlState, decide
     from optimizer.control.estimate import estimate
+    from optimizer.counters import OwnCounters, Reading
     from optimizer.derive import derive, look
-    from optimizer.model import (
-        CycleReport,
-        Observation,
-        Orders,
-        OwnCounters,
-        PerResource,
-        Reading,
-        StresserState,
-    )
+    from optimizer.model import Observation, PerResource
+    from optimizer.orders import Orders
+    from optimizer.outcome import CycleReport, StresserState
     from optimizer.report.status import Surroundings, document
 
     settings = found.loaded.settings

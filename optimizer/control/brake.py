@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from optimizer.control.guard import Limited
-from optimizer.model import Policy, Reading, Reason
+from optimizer.counters import Reading
+from optimizer.model import Reason
+from optimizer.orders import Policy
 
 _LOOK_S = 0.75
 """Steal is looked at about once a second: hundredths of a second are all that is told."""

@@ -17,20 +17,18 @@ from optimizer.control.pressure import press as press_memory
 from optimizer.control.resource import ResourceState, Seen, decide_between, decide_one, lived
 from optimizer.control.spread import Rest, Share, binding, rested, room_bytes, shares, spread
 from optimizer.control.track import GAP_S, Point, Track, advance, busy_between, glance, settle
+from optimizer.counters import CpuCounters, Reading
 from optimizer.model import (
-    CpuCounters,
     Decision,
     Observation,
-    Orders,
     Part,
     PerResource,
     Plan,
-    Policy,
-    Reading,
     Reason,
     Resource,
     Utilisation,
 )
+from optimizer.orders import Orders, Policy
 
 TIGHT_RATIO = 0.10
 """With less room than this above the floor, memory and disk are looked at in every cycle.

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from optimizer.model import Place, Reason
+from optimizer.counters import Place
+from optimizer.model import Reason
 
 LOCAL_TYPES = frozenset(
     {

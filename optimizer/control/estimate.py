@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 from optimizer.control.spread import room_of
-from optimizer.model import (
-    CpuCounters,
-    DiskCounters,
-    MemoryCounters,
-    MemoryMetric,
-    PerResource,
-    Policy,
-    Reading,
-    Sample,
-    Utilisation,
-)
+from optimizer.counters import CpuCounters, DiskCounters, MemoryCounters, Reading
+from optimizer.model import PerResource, Sample, Utilisation
+from optimizer.orders import MemoryMetric, Policy
 
 _BACKWARD_IDLE_TOLERANCE_S = 0.02
 """How far the idle counter may run back, per CPU, before the reading is discarded.

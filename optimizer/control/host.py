@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from optimizer.model import HostClass, PerResource
+from optimizer.model import PerResource
+from optimizer.orders import HostClass
 
 GIB = 1 << 30
 

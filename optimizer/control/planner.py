@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from optimizer.model import Inhibit, Policy, Resource
+from optimizer.model import Resource
+from optimizer.orders import Inhibit, Policy
 
 
 def setpoint(resource: Resource, policy: Policy, inhibit: Inhibit | None) -> float:

@@ -11,7 +11,8 @@ import math
 from typing import NamedTuple
 
 from optimizer.control.guard import Limited, prolonged
-from optimizer.model import MemoryCounters, Reason, Utilisation
+from optimizer.counters import MemoryCounters
+from optimizer.model import Reason, Utilisation
 
 STALL_S = 0.1
 """So much waiting, beyond what is usual, is pressure.

@@ -11,15 +11,8 @@ from optimizer.control.lifecycle import Life, ended, obstacle, resumed
 from optimizer.control.planner import setpoint
 from optimizer.control.throttle import Throttle, press
 from optimizer.control.track import Track
-from optimizer.model import (
-    Decision,
-    Orders,
-    Policy,
-    Reason,
-    Resource,
-    StresserExit,
-    Utilisation,
-)
+from optimizer.model import Decision, Reason, Resource, StresserExit, Utilisation
+from optimizer.orders import Orders, Policy
 
 MISSING_S = 3.0
 """How long a demand is kept, not raised, on a failing sensor before all is released."""

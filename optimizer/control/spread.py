@@ -10,17 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from optimizer.model import (
-    DiskCounters,
-    ExitCause,
-    Floor,
-    Observation,
-    Orders,
-    Part,
-    Policy,
-    Reason,
-    Resource,
-)
+from optimizer.counters import DiskCounters
+from optimizer.model import ExitCause, Observation, Part, Reason, Resource
+from optimizer.orders import Floor, Orders, Policy
 
 INODE_FLOOR_RATIO = 0.05
 """Share of a filesystem's inodes that stays free: below it everything is given back there."""

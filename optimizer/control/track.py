@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from optimizer.model import CpuCounters, Utilisation
+from optimizer.counters import CpuCounters
+from optimizer.model import Utilisation
 
 GAP_S = 2.0
 """A pause between readings beyond this is a gap (suspend, stop): measure anew."""

@@ -6,22 +6,10 @@ from dataclasses import dataclass
 
 from optimizer.control.estimate import used_bytes
 from optimizer.control.spread import INODE_FLOOR_RATIO, room_of
-from optimizer.model import (
-    CpuCapacity,
-    CycleReport,
-    Decision,
-    DiskCounters,
-    HostClass,
-    Inhibit,
-    MemoryMetric,
-    PeriodMean,
-    Policy,
-    Reading,
-    Reason,
-    Resource,
-    StresserState,
-    Utilisation,
-)
+from optimizer.counters import CpuCapacity, DiskCounters, Reading
+from optimizer.model import Decision, Reason, Resource, Utilisation
+from optimizer.orders import HostClass, Inhibit, MemoryMetric, Policy
+from optimizer.outcome import CycleReport, PeriodMean, StresserState
 
 VERSION = 1
 """Of the document's shape; raised when a field changes its meaning."""

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from optimizer.adapters.stresser_pool import StresserPool
+from optimizer.counters import Place
 from optimizer.model import (
     Decision,
     ExitCause,
     Part,
     PerResource,
-    Place,
     Plan,
     Reason,
     Resource,

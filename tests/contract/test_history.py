@@ -18,15 +18,8 @@ import pytest
 from optimizer.adapters.history import BACKLOG_ROWS, SqliteHistory, read_means
 from optimizer.adapters.history_file import SCHEMA_VERSION
 from optimizer.errors import HistoryError
-from optimizer.model import (
-    Decision,
-    PerResource,
-    Reason,
-    Record,
-    Resource,
-    Sample,
-    Utilisation,
-)
+from optimizer.model import Decision, PerResource, Reason, Resource, Sample, Utilisation
+from optimizer.outcome import Record
 from optimizer.ports import History
 from tests.fakes import FakeHistory, FakeLog
 

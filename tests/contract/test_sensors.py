@@ -22,7 +22,7 @@ from optimizer.adapters.sensors import (
     parse_stat,
     portable_cpu,
 )
-from optimizer.model import (
+from optimizer.counters import (
     CpuCounters,
     DiskCounters,
     HostReading,

@@ -22,7 +22,7 @@ from optimizer.adapters.switch import (
     resume,
 )
 from optimizer.errors import SwitchError
-from optimizer.model import Inhibit
+from optimizer.orders import Inhibit
 from optimizer.ports import Switch
 from tests.fakes import FakeSwitch
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from optimizer.adapters.history import SqliteHistory
-from optimizer.model import Decision, PerResource, Reason, Record, Resource, Sample, Utilisation
+from optimizer.model import Decision, PerResource, Reason, Resource, Sample, Utilisation
+from optimizer.outcome import Record
 from tests.fakes import FakeLog
 
 ROOT = Path(__file__).resolve().parents[2]

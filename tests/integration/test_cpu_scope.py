@@ -18,7 +18,8 @@ import pytest
 from optimizer.adapters.cpu_scope import AGE_S, CapacityWatch
 from optimizer.adapters.sensors import HostSensors
 from optimizer.adapters.stresser_pool import StresserPool
-from optimizer.model import CapacityScope, Decision, PerResource, Plan, Reason, Resource
+from optimizer.counters import CapacityScope
+from optimizer.model import Decision, PerResource, Plan, Reason, Resource
 from tests.rig import environment, eventually
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")

@@ -9,17 +9,9 @@ from hypothesis import strategies as st
 
 from optimizer.control.brake import Brake, OwnHours, caps, charge, press
 from optimizer.control.decide import ControlState, decide
-from optimizer.model import (
-    CpuCounters,
-    Decision,
-    HostReading,
-    Observation,
-    Orders,
-    OwnCounters,
-    Policy,
-    Reading,
-    Reason,
-)
+from optimizer.counters import CpuCounters, HostReading, OwnCounters, Reading
+from optimizer.model import Decision, Observation, Reason
+from optimizer.orders import Orders, Policy
 from tests.fakes import policy
 
 TINY = 1e-9

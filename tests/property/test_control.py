@@ -10,20 +10,17 @@ from hypothesis import strategies as st
 from optimizer.control.decide import ControlState, decide
 from optimizer.control.governor import GovernorState, govern_level, govern_rate
 from optimizer.control.guard import limit
-from optimizer.model import (
+from optimizer.counters import (
     CpuCounters,
     DiskCounters,
     HostReading,
-    Inhibit,
     MemoryCounters,
-    Observation,
-    Orders,
     OwnCounters,
     Place,
     Reading,
-    Resource,
-    Utilisation,
 )
+from optimizer.model import Observation, Resource, Utilisation
+from optimizer.orders import Inhibit, Orders
 from tests.fakes import GIB, policy
 
 ratios = st.floats(min_value=0.0, max_value=1.0, allow_nan=False)

@@ -11,16 +11,9 @@ from hypothesis import strategies as st
 
 from optimizer.control.decide import GLANCE_RATIO, ControlState, decide, decide_cpu, still_above
 from optimizer.control.resource import ResourceState
-from optimizer.model import (
-    CpuCounters,
-    HostReading,
-    Inhibit,
-    Observation,
-    Orders,
-    OwnCounters,
-    PerResource,
-    Reading,
-)
+from optimizer.counters import CpuCounters, HostReading, OwnCounters, Reading
+from optimizer.model import Observation, PerResource
+from optimizer.orders import Inhibit, Orders
 from tests.fakes import policy
 
 TINY = 1e-9

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from optimizer.control.brake import known_until
 from optimizer.loop import Daemon
-from optimizer.model import Plan, Policy, Reason, Settled
+from optimizer.model import Plan, Reason
+from optimizer.orders import Policy, Settled
 from optimizer.ports import Ports
 from tests.fakes import FakeHistory, FakeHost, FakeLog, FakeNotifier, FakeSwitch, policy
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import IO, Self
 
-from optimizer.model import CpuCounters, Decision, HostReading, Observation, Plan
+from optimizer.counters import CpuCounters, HostReading
+from optimizer.model import Decision, Observation, Plan
 from stressers.cpu import SLICE_S, WAKE_RATIO
 from stressers.watch import Watch, watches
 from tests.fakes import FakeHost

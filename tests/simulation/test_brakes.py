@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from optimizer.model import HostReading, Reason
+from optimizer.counters import HostReading
+from optimizer.model import Reason
 from tests.fakes import FakeHost, policy
 from tests.simulation.rig import Rig
 

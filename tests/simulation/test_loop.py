@@ -7,16 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from optimizer.model import (
-    CpuCounters,
-    ExitCause,
-    HostReading,
-    Inhibit,
-    PeriodMeans,
-    Reason,
-    Resource,
-    StresserExit,
-)
+from optimizer.counters import CpuCounters, HostReading
+from optimizer.model import ExitCause, Reason, Resource, StresserExit
+from optimizer.orders import Inhibit
+from optimizer.outcome import PeriodMeans
 from tests.fakes import GIB, FakeHost, policy
 from tests.simulation.rig import Rig
 

@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from optimizer.control.brake import Brake, OwnHours, caps, charge, known_until, midnight, press
-from optimizer.model import CpuCounters, HostReading, OwnCounters, Policy, Reading, Reason
+from optimizer.counters import CpuCounters, HostReading, OwnCounters, Reading
+from optimizer.model import Reason
+from optimizer.orders import Policy
 from tests.fakes import policy
 
 DAY_S = 86400.0

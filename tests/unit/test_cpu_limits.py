@@ -9,18 +9,16 @@ import pytest
 
 from optimizer.control.decide import ControlState, Verdict, decide
 from optimizer.control.guard import Limited, limit
-from optimizer.model import (
+from optimizer.counters import (
     CapacityScope,
     CpuCapacity,
     CpuCounters,
     HostReading,
-    Observation,
-    Orders,
     OwnCounters,
     Reading,
-    Reason,
-    Utilisation,
 )
+from optimizer.model import Observation, Reason, Utilisation
+from optimizer.orders import Orders
 from optimizer.report.explain import Pace, sentences
 from optimizer.report.status import _capacity
 from optimizer.report.status_text import table

@@ -25,7 +25,7 @@ from optimizer.adapters.cpu_scope import (
     host_capacity,
 )
 from optimizer.adapters.mountinfo import Mount, parse_mounts
-from optimizer.model import CapacityScope
+from optimizer.counters import CapacityScope
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
 

@@ -13,17 +13,17 @@ from optimizer.control.estimate import (
     memory_utilisation,
     used_bytes,
 )
-from optimizer.model import (
+from optimizer.counters import (
     CpuCounters,
     DiskCounters,
     HostReading,
     MemoryBound,
     MemoryCounters,
-    MemoryMetric,
     OwnCounters,
     Place,
     Reading,
 )
+from optimizer.orders import MemoryMetric
 from tests.fakes import GIB, policy
 
 MEMORY = MemoryCounters(

@@ -12,7 +12,8 @@ from optimizer.control.host import (
     nominal_memory_gb,
     targets,
 )
-from optimizer.model import HostClass, PerResource
+from optimizer.model import PerResource
+from optimizer.orders import HostClass
 
 
 def gib(size: float) -> int:

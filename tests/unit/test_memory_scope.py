@@ -16,7 +16,7 @@ from optimizer.adapters.memory_scope import (
     parse_fields,
     parse_limit,
 )
-from optimizer.model import CapacityScope, MemoryBound, MemoryCounters
+from optimizer.counters import CapacityScope, MemoryBound, MemoryCounters
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
 

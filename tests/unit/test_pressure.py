@@ -16,7 +16,8 @@ from optimizer.control.pressure import (
     caps,
     press,
 )
-from optimizer.model import MemoryCounters, Reason, Utilisation
+from optimizer.counters import MemoryCounters
+from optimizer.model import Reason, Utilisation
 
 GIB = 1 << 30
 CALM = MemoryCounters(

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from optimizer.loop import Daemon
-from optimizer.model import CycleReport, HostClass, Reason, Settled
+from optimizer.model import Reason
+from optimizer.orders import HostClass, Settled
+from optimizer.outcome import CycleReport
 from optimizer.ports import Ports
 from optimizer.publish import Publisher
 from optimizer.report.status import Host, Surroundings, document

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from optimizer.errors import ConfigError
-from optimizer.model import MemoryMetric
+from optimizer.orders import MemoryMetric
 from optimizer.settings import (
     Loaded,
     Settings,

@@ -14,17 +14,9 @@ from optimizer.control.spread import (
     shares,
     spread,
 )
-from optimizer.model import (
-    DiskCounters,
-    ExitCause,
-    Observation,
-    Orders,
-    OwnCounters,
-    Place,
-    Reason,
-    Resource,
-    StresserExit,
-)
+from optimizer.counters import DiskCounters, OwnCounters, Place
+from optimizer.model import ExitCause, Observation, Reason, Resource, StresserExit
+from optimizer.orders import Orders
 from tests.fakes import GIB, policy
 
 A, B = Place("/a", "/a"), Place("/b", "/b/load")

@@ -9,7 +9,7 @@ import pytest
 
 from optimizer.control import track as controller
 from optimizer.control.track import GAP_S, LONGEST_S, Track
-from optimizer.model import CpuCounters, HostReading, OwnCounters, Reading
+from optimizer.counters import CpuCounters, HostReading, OwnCounters, Reading
 from stressers import watch as watcher
 
 STEP_S = 0.1

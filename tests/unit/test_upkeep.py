@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from optimizer.control.disks import Scope
+from optimizer.counters import Place
 from optimizer.errors import ConfigError
-from optimizer.model import Place, Reason, Settled
+from optimizer.model import Reason
+from optimizer.orders import Settled
 from optimizer.settings import Loaded, Settings
 from optimizer.upkeep import SCAN_S, Derived, Upkeep
 from tests.fakes import FakeLog, policy

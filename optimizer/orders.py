@@ -1,0 +1,102 @@
+"""What is wanted: the policy in numbers, and an operator's orders.
+
+Utilisations are ratios, 0 to 1; sizes are in bytes, durations in seconds.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from optimizer.model import PerResource, Reason
+
+
+class MemoryMetric(enum.Enum):
+    """Which formula counts memory as used; pick the one the judge's agent computes."""
+
+    AVAILABLE = "available"
+    """total - MemAvailable (psutil, node_exporter idiom, Alibaba on new kernels)."""
+    NOCACHE = "nocache"
+    """total - free - buffers - cached - reclaimable slab + shared (Tencent, telegraf)."""
+    FREE = "free"
+    """total - free (plain SNMP agents)."""
+
+
+class HostClass(enum.Enum):
+    """Size class of a host by nominal memory; decides the default target."""
+
+    SMALL = "small"
+    MEDIUM = "medium"
+    LARGE = "large"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Floor:
+    """What stays free: the larger of a share of the capacity and a number of bytes."""
+
+    ratio: float
+    least_bytes: float
+
+    def bytes_of(self, capacity_bytes: float) -> float:
+        """The floor of a capacity, in bytes."""
+        return max(self.ratio * capacity_bytes, self.least_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """All numbers that control obeys, as ratios, bytes and seconds.
+
+    The floors are what must stay free whatever the target. `rise_per_s` limits
+    growth, in capacities per second; falling is never limited. `hold_off_s` is
+    how long nothing grows after a floor was touched or the memory stresser was
+    killed. `steal_max_ratio` is the share of steal above which CPU demand falls,
+    `own_hours_max` our CPU time in core-hours on one UTC day, None: no limit.
+    """
+
+    target: PerResource[float]
+    ceiling: PerResource[float]
+    memory_floor: Floor
+    disk_floor: Floor
+    cpu_rise_per_s: float
+    memory_rise_bytes_per_s: float
+    disk_rise_bytes_per_s: float
+    memory_metric: MemoryMetric
+    count_steal: bool
+    hold_off_s: float
+    steal_max_ratio: float = 1.0
+    own_hours_max: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What the configuration says, as far as the loop is concerned."""
+
+    policy: Policy
+    interval_s: float
+    period_days: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inhibit:
+    """An order not to load: from whom, why, and until when (None = until lifted)."""
+
+    reason: str
+    by: str
+    until_utc_s: float | None
+    since_utc_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What holds for this cycle beside the reading: policy and the operator's will.
+
+    `disk_reason` says why there is no disk to hold, None when there is one.
+    `resumed` is true in the one cycle after an `optimizer resume`. `released`
+    are the mount points that an operator asked for.
+    """
+
+    policy: Policy
+    inhibit: Inhibit | None = None
+    resumed: bool = False
+    disk_reason: Reason | None = None
+    released: frozenset[str] = frozenset()
