@@ -239,6 +239,14 @@ def is_thin(device: str, sysfs: Path) -> bool:
     return False
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process has that number and has not ended."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
 def mount_point_of(path: str) -> str:
     """The mount point that a path is on, once its links are resolved.
 

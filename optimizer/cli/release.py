@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from optimizer.cli.common import EXIT_FAILED, EXIT_OK, configured, say_faults, where_running
@@ -51,7 +52,7 @@ def release(args: argparse.Namespace) -> int:
         return EXIT_FAILED
     try:
         places = where_running(configured(args).directories)
-        mounts = {platform.mount_point_of(args.path)} | _same(args.path, _filesystems(places))
+        mounts = {platform.mount_point_of(args.path)} | _same(args.path, _told(places))
         places.state.mkdir(parents=True, exist_ok=True)
         releases.release(places.state, mounts, until_utc_s=until_s, now_utc_s=now_s)
     except ConfigError as exc:
@@ -74,40 +75,53 @@ def release(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-def _filesystems(places: Directories) -> list[Mapping[str, Any]]:
-    """What the daemon says of each filesystem; empty when it says nothing."""
-    return _told(places)[1]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Told:
+    """What the daemon last said: when (UTC seconds), of each filesystem, and its disk stressers."""
+
+    updated_utc_s: float = 0.0
+    filesystems: tuple[Mapping[str, Any], ...] = ()
+    pids: tuple[int, ...] = ()
 
 
-def _told(places: Directories) -> tuple[float, list[Mapping[str, Any]]]:
-    """When the daemon last spoke (UTC seconds), and what it said of each filesystem."""
+def _told(places: Directories) -> _Told:
     from optimizer.adapters import status_file
     from optimizer.app import STATUS_NAME
 
-    status = status_file.read(places.runtime / STATUS_NAME)
+    status: Any = status_file.read(places.runtime / STATUS_NAME)
     if status is None:
-        return 0.0, []
-    resources: Any = status.get("resources")
-    return float(str(status.get("updated_utc_s") or 0.0)), resources["disk"]["filesystems"]
+        return _Told()
+    disk = status["resources"]["disk"]
+    return _Told(
+        updated_utc_s=float(status.get("updated_utc_s") or 0.0),
+        filesystems=tuple(disk["filesystems"]),
+        pids=tuple(disk["pids"]),
+    )
 
 
-def _same(path: str, filesystems: list[Mapping[str, Any]]) -> set[str]:
+def _same(path: str, told: _Told) -> set[str]:
     """The mount points of the filesystem that a path is on, as the daemon names them."""
-    device = Path(path).stat().st_dev
-    return {
-        str(one["mount"])
-        for one in filesystems
-        if os.path.exists(one["mount"]) and Path(one["mount"]).stat().st_dev == device
-    }
+    device = os.stat(path).st_dev
+    found = set()
+    for one in told.filesystems:
+        with contextlib.suppress(OSError):  # unmounted since
+            if os.stat(one["mount"]).st_dev == device:
+                found.add(str(one["mount"]))
+    return found
 
 
 def _is_free(places: Directories, mounts: set[str], since_utc_s: float) -> bool:
-    """Whether the daemon says, within a while, that it holds nothing on any of them."""
-    until_s = time.monotonic() + WAIT_S
+    """Whether, within a while, the daemon says that it holds nothing on any of them.
+
+    Or, if it says nothing any more, that its disk stressers have ended.
+    """
+    from optimizer.adapters import platform
+
+    until_s, told = time.monotonic() + WAIT_S, _Told()
     while time.monotonic() < until_s:
-        updated_s, filesystems = _told(places)
-        held = sum(one["own_bytes"] for one in filesystems if one["mount"] in mounts)
-        if updated_s > since_utc_s and held == 0:
+        told = _told(places)
+        held = sum(one["own_bytes"] for one in told.filesystems if one["mount"] in mounts)
+        if told.updated_utc_s > since_utc_s and held == 0:
             return True
         time.sleep(_LOOK_S)
-    return False
+    return not any(platform.is_running(pid) for pid in told.pids)
