@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.loopdev import Volume
@@ -50,22 +50,15 @@ class Holder:
         return held_bytes(self.rig.pid, self._device)
 
     def holds(self, least_bytes: int, *, deadline_s: float = 30.0) -> int:
-        """Wait until it has so much and says so; what it has then."""
-        return int(
-            eventually(
-                lambda: max(0, self.held_bytes() - least_bytes + 1),
-                deadline_s=deadline_s,
-                what=f"{least_bytes} bytes held: {self.said()}",
-            )
-            + least_bytes
-            - 1
+        """Wait until it has so much; what it has then."""
+        self._wait(
+            lambda: self.held_bytes() >= least_bytes, deadline_s, f"{least_bytes} bytes held"
         )
+        return self.held_bytes()
 
     def lets_go(self, *, deadline_s: float = 30.0) -> None:
         """Wait until it has nothing."""
-        eventually(
-            lambda: self.held_bytes() == 0, deadline_s=deadline_s, what=f"let go: {self.said()}"
-        )
+        self._wait(lambda: self.held_bytes() == 0, deadline_s, "let go")
 
     def said(self) -> str:
         """Why it holds what it holds, in its own words."""
@@ -74,11 +67,18 @@ class Holder:
 
     def names(self, *words: str, deadline_s: float = 20.0) -> None:
         """Wait until it names one of these as the reason, in words that a person knows."""
-        eventually(
+        self._wait(
             lambda: any(_plain(word) in self._reason() for word in words),
-            deadline_s=deadline_s,
-            what=f"{words} in the reason",
+            deadline_s,
+            f"{' or '.join(words)} named",
         )
+
+    def _wait(self, condition: Callable[[], bool], deadline_s: float, what: str) -> None:
+        try:
+            eventually(condition, deadline_s=deadline_s, what=what)
+        except AssertionError as exc:
+            message = f"{exc}; {self.held_bytes()} bytes held; it says {self.said()}"
+            raise AssertionError(message) from None
 
     def _reason(self) -> str:
         # A test's folder has the test's name, and with it most likely the word.
