@@ -97,8 +97,8 @@ def synced_free_bytes(held: Holder) -> int:
     return free_bytes(held.disk.mount, NOBODY)
 
 
-def fill(held: Holder, uid: int, whole: dict[int, int]) -> str:
-    """Let a tenant fill the disk once and take its file away; what happened, in one line.
+def fill(held: Holder, uid: int, whole: dict[int, int]) -> tuple[bool, str]:
+    """Let a tenant fill the disk once and take its file away; whether it could, and a line of it.
 
     `whole` is what each user could have of it, in bytes, before anything was held.
     """
@@ -129,11 +129,12 @@ def fill(held: Holder, uid: int, whole: dict[int, int]) -> str:
             f"{left / GIB:.2f} GiB still held then, never less than "
             f"{watcher.closest_bytes() / GIB:.2f} GiB free while something was held"
         )
-        # Without us the tenant gets so much, so any failure is ours, whatever is held by then.
-        assert told["errno"] == 0, f"{os.strerror(told['errno'])}: {line}"
+        if told["errno"]:
+            line += f"; {os.strerror(told['errno'])}"
     finally:
         file.unlink(missing_ok=True)
-    return line
+    # Without us the tenant gets so much, so any failure is ours, whatever is held by then.
+    return told["errno"] == 0, line
 
 
 def trials(kind: str, folder: Path, size_mb: int, count: int) -> None:
@@ -144,8 +145,12 @@ def trials(kind: str, folder: Path, size_mb: int, count: int) -> None:
     ):
         whole = {uid: free_bytes(disk.mount, uid) for uid in (ROOT, NOBODY)}
         with holder(folder / "work", disk) as held:
+            lost = []
             for trial, uid in zip(range(count), itertools.cycle(whole), strict=False):
-                print(f"trial {trial + 1}:", fill(held, uid, whole))
+                served, line = fill(held, uid, whole)
+                print(f"trial {trial + 1}: {line}")
+                lost += [] if served else [line]
+            assert not lost, f"{len(lost)} of {count}"
             assert held.rig.stop() == 0
 
 
