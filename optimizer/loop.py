@@ -31,8 +31,6 @@ FULL_S = 0.8
 Within the promised second; the CPU alone, which moves faster, costs a third
 of a full cycle.
 """
-WARY_S = 0.2
-"""The same when one burst of a tenant could take all memory, and a tenant has just moved."""
 FAILURES_ALLOWED = 2
 """Cycles that may fail; one more soon after ends the daemon, and its manager restarts it."""
 FORGIVEN_S = 10.0
@@ -70,8 +68,7 @@ class Daemon:
         self._state = ControlState(hours=own_hours or OwnHours())
         self._cycles = 0
         self._orders: Orders | None = None
-        self._tight = self._wary = False
-        self._full_s = float("-inf")
+        self._tight = False
         self._calm = False
         self._called = False
         self._full_due_s = float("-inf")
@@ -154,8 +151,7 @@ class Daemon:
         )
         verdict = decide(self._state, reading, seen, orders)
         ports.actuators.apply(verdict.plan)
-        self._state, self._tight, self._wary = verdict.state, verdict.tight, verdict.wary
-        self._full_s = host.monotonic_s
+        self._state, self._tight = verdict.state, verdict.tight
         self._calm = verdict.calm and not verdict.tight
         self._log_exits(seen)
         gap, self._gap = verdict.measuring or self._gap, False
@@ -182,8 +178,6 @@ class Daemon:
         self._state, lease = decide_cpu(self._state, at_s, cpu, own_s, orders)
         if not ports.actuators.renew_cpu(lease) and lease > 0:
             self._full_due_s = at_s  # only a full cycle starts stressers
-        if self._wary and self._state.track.changed and at_s - self._full_s >= WARY_S:
-            self._full_due_s = at_s  # who takes memory fast uses CPU for it
         self._gap = self._gap or self._state.gap
 
     def _log_exits(self, seen: Observation) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import sys
 
 from stressers import free, holder
+from stressers.lookout import Lookout
 from stressers.place import PlaceError
 from stressers.run import Work
 
@@ -68,6 +70,7 @@ class Disk(Work):
         self._told = 0
         self._limited: str | None = None
         self._retry_s = 0.0
+        self._lookout = Lookout()
 
     @property
     def held_bytes(self) -> int:
@@ -75,9 +78,12 @@ class Disk(Work):
         return self._ledger
 
     def obey(self, value: float, expires_s: float, now_s: float) -> float:
-        """Shrink at once, or grow by one step."""
+        """Shrink at once, or grow by one step; shrink also when others need the space."""
         pause_s = super().obey(value, expires_s, now_s)
-        wanted = int(value) // self._block * self._block
+        if self._file is not None and now_s >= self._lookout.due_s:
+            with contextlib.suppress(OSError):  # seen when it is to grow
+                self._lookout.look(self._room_now(now_s), self._ledger, now_s)
+        wanted = int(self._lookout.within(value, now_s)) // self._block * self._block
         if wanted < self._ledger:
             self._shrink(wanted, now_s)
         elif wanted == self._ledger:
@@ -100,15 +106,22 @@ class Disk(Work):
                 pause_s = min(pause_s, self._sync_s - now_s)
         if self._ledger != self._told and self._teller.held(self._ledger):
             self._told = self._ledger
-        return pause_s
+        return pause_s if self._file is None else min(pause_s, self._lookout.pause_s(now_s))
+
+    def _room_now(self, now_s: float) -> int:
+        """How much more may be taken. Raises OSError."""
+        where = self._directory if self._file is None or sys.platform == "win32" else self._file
+        self._late = [(s, size) for s, size in self._late if now_s - s < self._late_s]
+        room = self._room(where) - sum(size for _, size in self._late)
+        return room if self._btrfs is None else room - self._btrfs.uncommitted_bytes()
 
     def _shrink(self, wanted: int, now_s: float = 0.0) -> None:
         if self._file is None:
             return
         try:
-            if wanted > 0 or self._btrfs is not None:
-                self._cut(self._file, wanted)
-                self._sync(now_s)
+            # Also before it is closed: XFS gives back what is closed in the background.
+            self._cut(self._file, wanted)
+            self._sync(now_s)
         except OSError:
             wanted = 0  # what cannot be cut is given back whole
         if wanted <= 0:
@@ -151,12 +164,7 @@ class Disk(Work):
             # After an unmount the same path leads to the filesystem below.
             self._limit("moved", now_s)
             return _RETRY_S
-        where = self._directory if self._file is None or sys.platform == "win32" else self._file
-        self._late = [(s, size) for s, size in self._late if now_s - s < self._late_s]
-        room = self._room(where) - sum(size for _, size in self._late)
-        if self._btrfs is not None:
-            room -= self._btrfs.uncommitted_bytes()
-        step = min(STEP, wanted - self._ledger, room)
+        step = min(STEP, wanted - self._ledger, self._room_now(now_s))
         step = step // self._block * self._block
         if step <= 0:
             self._limit("floor", now_s)

@@ -9,12 +9,14 @@ they are marked as free to be taken back by the kernel at any time.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import mmap
 import sys
 
 from stressers import free, kernel, reclaim, resident
 from stressers.blocks import BLOCK, COLD, HUGEPAGE, POPULATE_WRITE, UNIT, Blocks
+from stressers.lookout import Lookout
 from stressers.run import Work
 
 TYPE_CHECKING = False
@@ -61,6 +63,9 @@ class Memory(Work):
     pages for the tenant's. A ledger that cannot be told stops the growth.
     `lazy` says that what is free includes what we hold, see Block.
 
+    While it holds it looks at what is free as often as a burst of a tenant makes
+    it necessary, and gives back what is lacking without being told.
+
     When the kernel takes pages of a shard it is short of memory: then all is
     given back, and nothing taken for a while, for to fill up again would be a
     tug of war.
@@ -88,6 +93,7 @@ class Memory(Work):
         self._told = 0
         self._limited: str | None = None
         self._retry_s = 0.0
+        self._lookout = Lookout()
 
     @property
     def held_bytes(self) -> int:
@@ -102,7 +108,10 @@ class Memory(Work):
         if value <= 0:
             self._refused_until_s = 0.0
         refused = now_s < self._refused_until_s
-        parts = split(0 if refused else value, self.workers)
+        if self.held_bytes and not busy and now_s >= self._lookout.due_s:
+            with contextlib.suppress(OSError):  # seen when it is to grow
+                self._lookout.look(self._room_now(), self.held_bytes, now_s)
+        parts = split(0 if refused else self._lookout.within(value, now_s), self.workers)
         for index, part in enumerate(parts):
             if self._orders[index] > part:
                 self._order(index, part)
@@ -114,7 +123,13 @@ class Memory(Work):
         held = self.held_bytes
         if held != self._told and self._teller.held(held):
             self._told = held
-        return min(pause_s, max(self._retry_s - now_s, 0.0) or pause_s)
+        pause_s = min(pause_s, max(self._retry_s - now_s, 0.0) or pause_s)
+        return min(pause_s, self._lookout.pause_s(now_s)) if held else pause_s
+
+    def _room_now(self) -> int:
+        """How much more may be taken. Raises OSError."""
+        # Lazy pages are on the list of inactive file pages, and so in MemAvailable.
+        return self._room() - (self.held_bytes if self._lazy else 0)
 
     def _hear(self, now_s: float) -> bool:
         """Take the answers into the ledger; whether one is still outstanding."""
@@ -152,13 +167,10 @@ class Memory(Work):
             self._limited = None
             return
         try:
-            room = self._room()
+            room = self._room_now()
         except OSError:
             self._limit("unknown", now_s)
             return
-        if self._lazy:
-            # Such pages are on the list of inactive file pages, and so in MemAvailable.
-            room -= self.held_bytes
         step = min(BLOCK, lack, room // UNIT * UNIT)
         if step <= 0:
             self._limit("floor", now_s)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from optimizer.control.brake import Brake, OwnHours, caps, charge, press
-from optimizer.control.drain import BURST_BYTES_PER_S, Drain, ahead, watch
+from optimizer.control.drain import Drain, ahead, watch
 from optimizer.control.estimate import disk_utilisation, memory_utilisation
 from optimizer.control.guard import Limited
 from optimizer.control.pressure import Pressure
@@ -39,8 +39,6 @@ TIGHT_AHEAD_S = 2.0
 """The same when it would come to that so soon at the pace of the last looks."""
 GIVE_AHEAD_S = 0.5
 """What would be lacking so soon is given back now."""
-BURST_S = 0.8
-"""From one full cycle to the next."""
 GLANCE_S = 0.5
 """A tenant that was above so long ago may have left since."""
 GLANCE_RATIO = 0.02
@@ -80,8 +78,7 @@ class Verdict:
 
     `measuring` is true for the first reading after the start or a gap.
     `tight` is true when so little is free beside what we hold that the next
-    full cycle should come at once, `wary` when one burst of a tenant could
-    make it so before the next. `calm` is true when nothing has moved for
+    full cycle should come at once. `calm` is true when nothing has moved for
     long and the stressers watch, so that the next cycle may come later.
     """
 
@@ -89,7 +86,6 @@ class Verdict:
     plan: Plan
     measuring: bool
     tight: bool
-    wary: bool
     calm: bool
 
 
@@ -179,7 +175,6 @@ def decide(state: ControlState, reading: Reading, seen: Observation, orders: Ord
         plan=PerResource(cpu=cpu_decision, memory=memory_decision, disk=disk_decision),
         measuring=measuring,
         tight=_tight(memory_drain, memory) or _tight(disk_drain, disk),
-        wary=memory is not None and _wary(memory),
         calm=calm,
     )
 
@@ -293,8 +288,3 @@ def _tight(drain: Drain, usage: Utilisation | None) -> bool:
     if usage is None or usage.own_ratio <= 0:
         return False
     return ahead(drain, usage, TIGHT_AHEAD_S).room_ratio < TIGHT_RATIO
-
-
-def _wary(memory: Utilisation) -> bool:
-    burst_ratio = BURST_BYTES_PER_S * BURST_S / memory.capacity
-    return memory.own_ratio > 0 and memory.room_ratio < burst_ratio
