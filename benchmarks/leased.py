@@ -51,7 +51,7 @@ class Ours(Closing):
             command = [sys.executable, "-I", "-S", "-c", WITHOUT_HUGE, *command]
         self._size = 0
         self._told = b""
-        self.held_bytes = 0
+        self.held_bytes: int = 0
         self._ready = False
         self._process = started(command, box, subprocess.PIPE)
         try:

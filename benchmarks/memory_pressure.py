@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import fillers
+import leased
 import levels
 import meminfo
 import swaps
@@ -115,7 +116,7 @@ def swap(
                 raise OSError(message)
             until_s = time.monotonic() + hold_s
             while (left_s := until_s - time.monotonic()) > 0:
-                time.sleep(min(left_s, fillers.RENEW_S))
+                time.sleep(min(left_s, leased.RENEW_S))
                 filler.renew()
         calm = _out(usage)
         one = one_burst(name, program, limit_bytes)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import arms
 import daemon_cost
 import fillers
+import leased
 import levels
 import meminfo
 from boxes import ROOMY, Box
@@ -72,7 +73,8 @@ def exact(
 
     for target in targets:
         with holding(name, target, metric, settings):
-            settle_s = levels.settle(level, target, SETTLE_S if name == "ours" else AFTER_S * 3)
+            deadline_s, begun_s = (SETTLE_S, arms.SETTLE_S) if name == "ours" else (9.0, AFTER_S)
+            settle_s = begun_s + levels.settle(level, target, deadline_s)
             with moving(tenant):
                 values = levels.record(level, seconds)
         figures = levels.errors(values, target) | {"settle_s": settle_s}
@@ -148,7 +150,7 @@ def fill(name: str, size_bytes: int) -> dict[str, float]:
             "cpu_ms_per_gib": levels.per_gib(1000 * used_s, size_bytes),
             "then_percent_of_a_core": 100 * holding_s / (time.monotonic() - at_s),
         }
-        if isinstance(filler, fillers.Ours):
+        if isinstance(filler, leased.Ours):
             found["start_cpu_ms"] = 1000 * filler.start_cpu_s
     return found
 
@@ -162,7 +164,7 @@ def release(
     which is missing where others took the memory meanwhile. Sizes that would leave less
     than the spare bytes available are left out. Raises OSError.
     """
-    found = {}
+    found: dict[str, float] = {}
     with contextlib.ExitStack() as stack:
         if busy:
             stack.enter_context(daemon_cost.tenants(daemon_cost.BUSY, arms.CPUS))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from pathlib import Path
 import figures
 
 Trial = Callable[[], dict[str, float]]
+FAULTS = (OSError, ValueError, subprocess.SubprocessError)
+"""What a measurement may end with: a device, a report that is none, a program that is late."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +50,7 @@ def run(parts: Sequence[Part], runs: int, path: str | None) -> int:
                     try:
                         measured[name].append(part.trials[name]())
                         print(f"{what}: done", file=sys.stderr, flush=True)
-                    except OSError as exc:
+                    except FAULTS as exc:
                         print(f"{what}: no figures: {exc}", file=sys.stderr, flush=True)
                     if path is not None:
                         _write(Path(path), results)
