@@ -83,6 +83,7 @@ def derive(settings: Settings, machine: Machine, previous: Scope | None = None) 
         memory_rise_bytes_per_s=settings.memory_rise_mb_per_minute * _MB / 60,
         disk_rise_bytes_per_s=settings.disk_rise_mb_per_second * _MB,
         memory_metric=settings.memory_metric,
+        lazy_memory=platform.holds_lazily(settings.memory_metric),
         count_steal=settings.cpu_count_steal,
         steal_max_ratio=settings.cpu_steal_max / 100,
         own_hours_max=settings.cpu_own_hours_max or None,

@@ -67,6 +67,8 @@ class Reason(enum.Enum):
     """No growth for a while after a floor was touched or a stresser was killed."""
     PRESSURE = "pressure"
     """Memory ran short (stalls, swapping, pages taken back): all given back for a while."""
+    REFUSED = "refused"
+    """The filesystem refuses to give more: a quota, for example; it is tried again."""
     RELEASED = "released"
     """An operator asked for the filesystem, to unmount it for example."""
     INHIBITED = "inhibited"
@@ -187,10 +189,12 @@ class Observation:
 
     `stirred` tells that they saw the host leave the level that they watch,
     `taken_bytes` how much of the memory held the kernel has taken back by
-    itself since last asked.
+    itself since last asked. `refused` are the paths on which a disk stresser
+    could not grow, or does not answer.
     """
 
     own: OwnCounters
     exits: tuple[StresserExit, ...] = ()
     stirred: bool = False
     taken_bytes: int = 0
+    refused: tuple[str, ...] = ()

@@ -49,8 +49,10 @@ class Policy:
     The floors are what must stay free whatever the target. `rise_per_s` limits
     growth, in capacities per second; falling is never limited. `hold_off_s` is
     how long nothing grows after a floor was touched or the memory stresser was
-    killed. `steal_max_ratio` is the share of steal above which CPU demand falls,
-    `own_hours_max` our CPU time in core-hours on one UTC day, None: no limit.
+    killed. `lazy_memory` tells that what we hold of it counts as available all
+    the same, for the kernel may take it at any time. `steal_max_ratio` is the
+    share of steal above which CPU demand falls, `own_hours_max` our CPU time in
+    core-hours on one UTC day, None: no limit.
     """
 
     target: PerResource[float]
@@ -61,6 +63,7 @@ class Policy:
     memory_rise_bytes_per_s: float
     disk_rise_bytes_per_s: float
     memory_metric: MemoryMetric
+    lazy_memory: bool
     count_steal: bool
     hold_off_s: float
     steal_max_ratio: float = 1.0

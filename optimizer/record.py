@@ -36,7 +36,7 @@ _EARLY_S = 0.05
 _LIMITS = frozenset(
     (
         *(Reason.STEAL, Reason.OWN_HOURS, Reason.THROTTLED, Reason.CPU_LIMITED),
-        *(Reason.PRESSURE, Reason.RELEASED),
+        *(Reason.PRESSURE, Reason.RELEASED, Reason.REFUSED),
     )
 )
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import sys
 
 from stressers import free, holder
-from stressers.lookout import Lookout
+from stressers.lookout import UNREADABLE_S, Lookout
 from stressers.place import PlaceError
 from stressers.run import Work
 
@@ -81,8 +80,10 @@ class Disk(Work):
         """Shrink at once, or grow by one step; shrink also when others need the space."""
         pause_s = super().obey(value, expires_s, now_s)
         if self._file is not None and now_s >= self._lookout.due_s:
-            with contextlib.suppress(OSError):  # seen when it is to grow
+            try:
                 self._lookout.look(self._room_now(now_s), self._ledger, now_s)
+            except OSError:  # said when it is to grow
+                self._lookout.later(now_s, UNREADABLE_S)
         wanted = int(self._lookout.within(value, now_s)) // self._block * self._block
         if wanted < self._ledger:
             self._shrink(wanted, now_s)

@@ -14,9 +14,11 @@ _LOOK_S = 10.0
 """How often groups without a limit are asked whether they have got one."""
 _USUAL = "/sys/fs/cgroup"
 """Where a hierarchy is preferred when it is mounted twice."""
-_LEGACY = ("memory.limit_in_bytes", "memory.usage_in_bytes", b"total_inactive_file ")
-_UNIFIED = ("memory.max", "memory.current", b"inactive_file ")
-"""Limit, usage, and the line of memory.stat with the cache that is given back first.
+_LEGACY = (("memory.limit_in_bytes",), "memory.usage_in_bytes", b"total_inactive_file ")
+_UNIFIED = (("memory.max", "memory.high"), "memory.current", b"inactive_file ")
+"""Limits, usage, and the line of memory.stat with the cache that is given back first.
+
+Above memory.high programs are slowed down, so that it is a limit for us too.
 
 Source: Linux Documentation/admin-guide/cgroup-v1/memory.rst and cgroup-v2.rst.
 """
@@ -91,7 +93,8 @@ class Limits:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._groups = groups
-        self._limit, self._usage, self._cache = _UNIFIED if unified else _LEGACY
+        self._names: tuple[str, ...]
+        self._names, self._usage, self._cache = _UNIFIED if unified else _LEGACY
         self._monotonic = monotonic
         self._limited: set[str] = set()
         self._look_s = float("-inf")
@@ -118,12 +121,16 @@ class Limits:
         return found
 
     def _limit_of(self, group: str) -> int | None:
-        """The limit; None for "max", and where the group has no such file: the root has none."""
-        try:
-            text = _text(group, self._limit).strip()
-        except FileNotFoundError:
-            return None
-        return None if text == b"max" else int(text)
+        """The lowest limit; None where there is none: "max", or no such file as in the root."""
+        found = []
+        for name in self._names:
+            try:
+                text = _text(group, name).strip()
+            except FileNotFoundError:
+                continue
+            if text != b"max":
+                found.append(int(text))
+        return min(found, default=None)
 
     def _inactive(self, group: str) -> int:
         for line in _text(group, "memory.stat").splitlines():

@@ -12,6 +12,8 @@ FASTEST_BYTES_PER_S = 8e9
 """The fastest that others take memory or write files; huge pages were measured at 7.4 GB/s."""
 _LEAST_S, _MOST_S = 0.03, 1.0
 """Between two looks. At the fastest 240 MB are taken in the least, an eighth of a disk's floor."""
+UNREADABLE_S = 1.0
+"""Until the next look where what is free cannot be read."""
 _CAP_S = 1.0
 """How long nothing is taken again after something was given back."""
 _GAP_S = 1.5
@@ -49,6 +51,10 @@ class Lookout:
         if held > 0 and ahead < 0:
             self._cap, self._cap_until_s = max(0, held + ahead), now_s + _CAP_S
         self._at_s, self._left, self.due_s = now_s, left, now_s + pause_s
+
+    def later(self, now_s: float, in_s: float = _LEAST_S) -> None:
+        """What is free cannot be told now; look again then, and never at once."""
+        self.due_s = now_s + in_s
 
     def within(self, wanted: float, now_s: float) -> float:
         """What of the wanted bytes may be held now."""

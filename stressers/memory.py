@@ -9,14 +9,13 @@ they are marked as free to be taken back by the kernel at any time.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import mmap
 import sys
 
 from stressers import free, kernel, reclaim, resident
 from stressers.blocks import BLOCK, COLD, HUGEPAGE, POPULATE_WRITE, UNIT, Blocks
-from stressers.lookout import Lookout
+from stressers.lookout import UNREADABLE_S, Lookout
 from stressers.run import Work
 
 TYPE_CHECKING = False
@@ -108,9 +107,8 @@ class Memory(Work):
         if value <= 0:
             self._refused_until_s = 0.0
         refused = now_s < self._refused_until_s
-        if self.held_bytes and not busy and now_s >= self._lookout.due_s:
-            with contextlib.suppress(OSError):  # seen when it is to grow
-                self._lookout.look(self._room_now(), self.held_bytes, now_s)
+        if self.held_bytes and now_s >= self._lookout.due_s:
+            self._look_out(busy, now_s)
         parts = split(0 if refused else self._lookout.within(value, now_s), self.workers)
         for index, part in enumerate(parts):
             if self._orders[index] > part:
@@ -125,6 +123,16 @@ class Memory(Work):
             self._told = held
         pause_s = min(pause_s, max(self._retry_s - now_s, 0.0) or pause_s)
         return min(pause_s, self._lookout.pause_s(now_s)) if held else pause_s
+
+    def _look_out(self, busy: bool, now_s: float) -> None:
+        """Whether others need what is held; while a shard is at work the ledger does not tell."""
+        if busy:
+            self._lookout.later(now_s)
+            return
+        try:
+            self._lookout.look(self._room_now(), self.held_bytes, now_s)
+        except OSError:  # said when it is to grow
+            self._lookout.later(now_s, UNREADABLE_S)
 
     def _room_now(self) -> int:
         """How much more may be taken. Raises OSError."""

@@ -45,6 +45,7 @@ def policy(
         memory_rise_bytes_per_s=memory_rise_bytes_per_s,
         disk_rise_bytes_per_s=256 * 2**20,
         memory_metric=metric,
+        lazy_memory=metric is not MemoryMetric.AVAILABLE,
         count_steal=False,
         hold_off_s=hold_off_s,
     )

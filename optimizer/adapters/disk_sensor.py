@@ -37,7 +37,8 @@ class DiskSensor:
         self._sysfs = sysfs
         self._watched: tuple[_Watched, ...] = ()
         self.moved = False
-        """Whether one of them is not what it was when it was chosen, since watch()."""
+        """Whether one of them could not be read, or is not what was chosen, since watch()."""
+        self.faults: tuple[str, ...] = ()
 
     def watch(self, places: Sequence[Place]) -> None:
         """Read these from now on.
@@ -57,8 +58,23 @@ class DiskSensor:
         )
 
     def read(self) -> tuple[DiskCounters, ...]:
-        """All of them now. Raises OSError or ValueError."""
-        return tuple(self._read(one) for one in self._watched)
+        """Those that can be read now; `faults` says why others cannot.
+
+        Raises the last fault where none can be read but one should be.
+        """
+        found, faults = [], []
+        fault: OSError | ValueError | None = None
+        for one in self._watched:
+            try:
+                found.append(self._read(one))
+            except (OSError, ValueError) as exc:
+                fault = exc
+                faults.append(str(exc))
+        self.moved = self.moved or bool(faults)
+        self.faults = tuple(faults)
+        if fault is not None and not found:
+            raise fault
+        return tuple(found)
 
     def _read(self, one: _Watched) -> DiskCounters:
         mount, inodes_ratio = one.place.mount, 1.0
@@ -70,13 +86,11 @@ class DiskSensor:
             used_bytes = (blocks.f_blocks - blocks.f_bfree) * blocks.f_frsize
             available_bytes = blocks.f_bavail * blocks.f_frsize
             if blocks.f_flag & os.ST_RDONLY:
-                self.moved = True
                 raise ValueError(f"{mount} has become read-only")
             if blocks.f_files > 0:
                 inodes_ratio = blocks.f_favail / blocks.f_files
         # Asked after the figures: an unmount in between is then seen as well.
         if one.device is None or os.stat(mount).st_dev != one.device:
-            self.moved = True
             raise ValueError(
                 f"{mount} is not the filesystem that was chosen; has it been unmounted?"
             )

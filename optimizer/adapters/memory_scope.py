@@ -27,7 +27,7 @@ _STAT_BYTES = 8192
 class Names:
     """What the files and fields of one version of control groups are called."""
 
-    limit: str
+    limits: tuple[str, ...]
     usage: str
     inactive: str
     files: str
@@ -35,7 +35,7 @@ class Names:
 
 
 LEGACY = Names(
-    limit="memory.limit_in_bytes",
+    limits=("memory.limit_in_bytes",),
     usage="memory.usage_in_bytes",
     inactive="total_inactive_file",
     files="total_cache",
@@ -43,13 +43,16 @@ LEGACY = Names(
 )
 """Source: Linux Documentation/admin-guide/cgroup-v1/memory.rst."""
 UNIFIED = Names(
-    limit="memory.max",
+    limits=("memory.max", "memory.high"),
     usage="memory.current",
     inactive="inactive_file",
     files="file",
     shared="shmem",
 )
-"""Source: Linux Documentation/admin-guide/cgroup-v2.rst."""
+"""Above memory.high programs are slowed down, so that it is a limit for us too.
+
+Source: Linux Documentation/admin-guide/cgroup-v2.rst.
+"""
 
 
 def parse_limit(text: str) -> float:
@@ -148,6 +151,7 @@ class MemoryScope:
                 raise
             if directory == self._directories[0] and self._is_capacity():
                 counters = _within(host, inside)
+                bounds.append(MemoryBound(host.total_bytes, host.available_bytes))
             else:
                 bounds.append(MemoryBound(inside.total_bytes, inside.available_bytes))
         return replace(counters, bounds=tuple(bounds))
@@ -183,7 +187,7 @@ class MemoryScope:
             self._find()
             self._found_until_s = now_s + PLACES_AGE_S
         limits = {
-            directory: parse_limit(text_of(directory / self._names.limit))
+            directory: min(parse_limit(text_of(directory / name)) for name in self._names.limits)
             for directory in self._directories
         }
         for directory in [

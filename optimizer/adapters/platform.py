@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from optimizer.orders import MemoryMetric
+
 _OS_RELEASE_PATHS = (Path("/etc/os-release"), Path("/usr/lib/os-release"))
 """Source: os-release(5); the second is read only where the first is missing."""
 
@@ -239,12 +241,35 @@ def is_thin(device: str, sysfs: Path) -> bool:
     return False
 
 
+_MADV_FREE_SINCE = (4, 12)
+"""The same as in stressers/reclaim.py."""
+
+
+def holds_lazily(metric: MemoryMetric) -> bool:
+    """Whether memory for a metric is such as the kernel takes back at any time (MADV_FREE)."""
+    if sys.platform != "linux" or metric is MemoryMetric.AVAILABLE:
+        return False
+    numbers = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return numbers is not None and (int(numbers[1]), int(numbers[2])) >= _MADV_FREE_SINCE
+
+
 def is_running(pid: int) -> bool:
     """Whether a process has that number and has not ended."""
     try:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
+
+
+def same_device(mount: str) -> tuple[str, ...]:
+    """All mount points of the block device that is mounted there; subvolumes and binds included."""
+    table = psutil.disk_partitions(all=True)
+    devices = {part.device for part in table if part.mountpoint == mount}
+    return tuple(
+        part.mountpoint
+        for part in table
+        if part.device in devices and part.device.startswith("/dev/")
+    )
 
 
 def mount_point_of(path: str) -> str:

@@ -89,6 +89,8 @@ class HostSensors:
         failures: list[tuple[str, str]] = []
         memory = _attempt("memory", self._memory.read, failures)
         disks = _attempt("disk", self.disks.read, failures)
+        if disks is not None:
+            failures += [("disk", fault) for fault in self.disks.faults]
         # Last, for what our own processes used is asked for next.
         before_s = time.monotonic()
         cpu = _attempt("cpu", lambda: self._read_cpu(look=True), failures)

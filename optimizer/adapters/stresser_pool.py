@@ -98,6 +98,7 @@ class StresserPool:
             exits=tuple(exits),
             stirred=stirred,
             taken_bytes=taken_bytes,
+            refused=self._refused(),
         )
 
     def cpu_used_s(self) -> float:
@@ -131,14 +132,16 @@ class StresserPool:
         resource, leases = decision.resource, self._leases(decision)
         for process in [p for p in self._running[resource] if p.arguments not in leases]:
             self._end(process)
+        now_s, before = self._monotonic(), list(self._running[resource])
         for arguments, lease in leases.items():
-            lacking = self._copies(resource)
-            lacking -= sum(p.arguments == arguments for p in self._running[resource])
-            if lease > 0 and lacking > 0 and not self._lingers(resource, arguments):
+            lacking = self._copies(resource) - sum(p.arguments == arguments for p in before)
+            if lease > 0 and lacking > 0 and not self._lingers(arguments):
                 self._launch(resource, arguments, lacking)
-        now_s = self._monotonic()
         for process in self._running[resource]:
-            process.renew(leases[process.arguments], now_s, decision.level_ratio)
+            lease = leases[process.arguments]
+            if resource is not Resource.CPU and process not in before:
+                lease = 0.0  # decided when another one held it: from the next cycle on it rises
+            process.renew(lease, now_s, decision.level_ratio)
 
     def _leases(self, decision: Decision) -> dict[tuple[str, ...], float]:
         """What each process gets, by its arguments."""
@@ -162,9 +165,10 @@ class StresserPool:
         running = bool(self._running[Resource.CPU])
         return resource is Resource.CPU and running and self._cpu_room() != self._room
 
-    def _lingers(self, resource: Resource, arguments: tuple[str, ...]) -> bool:
+    def _lingers(self, arguments: tuple[str, ...]) -> bool:
         """Whether one that was ended is still there: its filesystem hangs, and so would another."""
-        return resource is Resource.DISK and any(p.arguments == arguments for p in self._dying)
+        path = path_of(arguments)
+        return path is not None and any(path_of(p.arguments) == path for p in self._dying)
 
     def states(self) -> PerResource[StresserState]:
         """What runs, by which kernel means, and what went wrong last."""
@@ -202,6 +206,7 @@ class StresserPool:
             for _ in range(count):
                 process = self._start(resource, arguments)
                 self._running[resource].append(process)
+                self._faults.pop(path_of(arguments) or "", None)
                 if resource is Resource.CPU:
                     self._stirs(process.output, True)
         except OSError as exc:
@@ -252,13 +257,22 @@ class StresserPool:
         return int(sum(process.held for process in self._running[resource]))
 
     def _held_on(self) -> tuple[tuple[str, int], ...]:
-        """The ledger of each path."""
+        """The ledger of each path; one that was ended holds until it has gone."""
         held: dict[str, int] = {}
-        for process in self._running[Resource.DISK]:
+        for process in (*self._running[Resource.DISK], *self._dying):
             path = path_of(process.arguments)
             if path is not None:
                 held[path] = held.get(path, 0) + int(process.held)
         return tuple(held.items())
+
+    def _refused(self) -> tuple[str, ...]:
+        """Where growth was refused by others than our own floor, or nobody answers."""
+        now_s, found = self._monotonic(), []
+        for process in self._running[Resource.DISK]:
+            path = path_of(process.arguments)
+            if path is not None and (process.stuck(now_s) or process.refused):
+                found.append(path)
+        return tuple(found)
 
     def _state(self, resource: Resource) -> StresserState:
         processes = self._running[resource]
@@ -276,21 +290,15 @@ class StresserPool:
             faults=tuple(self._faults_now().items()) if on_disk else (),
         )
 
-    def _ended_by(self, resource: Resource) -> str | None:
-        """Why nothing runs, if that is so."""
-        return None if self._running[resource] else self._last_error.get(resource)
-
     def _faults_now(self) -> dict[str, str]:
         """What is wrong on each path: with the stresser there, or with the one that ended."""
-        now_s = self._monotonic()
+        now_s, found = self._monotonic(), dict(self._faults)
         for process in (*self._running[Resource.DISK], *self._dying):
             path = path_of(process.arguments)
             if path is None:
                 continue
             if process.stuck(now_s):
-                self._faults[path] = "does not answer: the filesystem is frozen or its disk hangs"
+                found[path] = "does not answer: the filesystem is frozen or its disk hangs"
             elif process.last_error is not None:
-                self._faults[path] = process.last_error
-            elif process.held > 0:
-                self._faults.pop(path, None)
-        return self._faults
+                found[path] = process.last_error
+        return found

@@ -115,8 +115,14 @@ class StresserProcess:
         The ledger is told of each growth before it is tried.
         """
         if self._error is None and self._limit is not None and self._limit[1] == self.held:
-            return self._limit[0]
+            by = self._limit[0]
+            return _LIMITS.get(by, f"limited by {by}")
         return self._error
+
+    @property
+    def refused(self) -> bool:
+        """Whether it could not grow, for another reason than what must stay free."""
+        return self.last_error is not None and (self._limit or ("",))[0] != "floor"
 
     @property
     def output(self) -> int:
@@ -144,8 +150,7 @@ class StresserProcess:
         elif kind == "held":
             self.held = float(str(report["bytes"]))
         elif kind == "limited":
-            by = str(report["by"])
-            self._limit = _LIMITS.get(by, f"limited by {by}"), float(str(report["bytes"]))
+            self._limit = str(report["by"]), float(str(report["bytes"]))
         elif kind == "taken":
             self.taken_bytes += int(str(report["bytes"]))
         elif kind == "stirred":

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -52,7 +49,8 @@ def release(args: argparse.Namespace) -> int:
         return EXIT_FAILED
     try:
         places = where_running(configured(args).directories)
-        mounts = {platform.mount_point_of(args.path)} | _same(args.path, _told(places))
+        mount = platform.mount_point_of(args.path)
+        mounts = frozenset({mount, *platform.same_device(mount)})
         places.state.mkdir(parents=True, exist_ok=True)
         releases.release(places.state, mounts, until_utc_s=until_s, now_utc_s=now_s)
     except ConfigError as exc:
@@ -60,7 +58,8 @@ def release(args: argparse.Namespace) -> int:
     except (SwitchError, OSError) as exc:
         print(f"optimizer: cannot release: {exc}", file=sys.stderr)
         return EXIT_FAILED
-    names = ", ".join(sorted(mounts))
+    names = mount if os.path.realpath(args.path) == mount else f"{mount}, where {args.path} is"
+    now_s = time.time()  # what the daemon says from now on, it says with the order in hand
     if running(places) is None:
         print(f"No daemon runs on {places.runtime} now, so nothing is held on {names}.")
     elif not _is_free(places, mounts, now_s):
@@ -75,53 +74,26 @@ def release(args: argparse.Namespace) -> int:
     return EXIT_OK
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Told:
-    """What the daemon last said: when (UTC seconds), of each filesystem, and its disk stressers."""
-
-    updated_utc_s: float = 0.0
-    filesystems: tuple[Mapping[str, Any], ...] = ()
-    pids: tuple[int, ...] = ()
-
-
-def _told(places: Directories) -> _Told:
-    from optimizer.adapters import status_file
-    from optimizer.app import STATUS_NAME
-
-    status: Any = status_file.read(places.runtime / STATUS_NAME)
-    if status is None:
-        return _Told()
-    disk = status["resources"]["disk"]
-    return _Told(
-        updated_utc_s=float(status.get("updated_utc_s") or 0.0),
-        filesystems=tuple(disk["filesystems"]),
-        pids=tuple(disk["pids"]),
-    )
-
-
-def _same(path: str, told: _Told) -> set[str]:
-    """The mount points of the filesystem that a path is on, as the daemon names them."""
-    device = os.stat(path).st_dev
-    found = set()
-    for one in told.filesystems:
-        with contextlib.suppress(OSError):  # unmounted since
-            if os.stat(one["mount"]).st_dev == device:
-                found.add(str(one["mount"]))
-    return found
-
-
-def _is_free(places: Directories, mounts: set[str], since_utc_s: float) -> bool:
+def _is_free(places: Directories, mounts: frozenset[str], since_utc_s: float) -> bool:
     """Whether, within a while, the daemon says that it holds nothing on any of them.
 
-    Or, if it says nothing any more, that its disk stressers have ended.
+    Or, if it does not say so, that its disk stressers have ended.
     """
-    from optimizer.adapters import platform
+    from optimizer.adapters import platform, status_file
+    from optimizer.app import STATUS_NAME
 
-    until_s, told = time.monotonic() + WAIT_S, _Told()
+    until_s = time.monotonic() + WAIT_S
+    pids: list[int] = []
     while time.monotonic() < until_s:
-        told = _told(places)
-        held = sum(one["own_bytes"] for one in told.filesystems if one["mount"] in mounts)
-        if told.updated_utc_s > since_utc_s and held == 0:
-            return True
+        status: Any = status_file.read(places.runtime / STATUS_NAME)
+        if status is not None:
+            disk = status["resources"]["disk"]
+            pids = disk["pids"]
+            told = {one["mount"]: one["own_bytes"] for one in disk["filesystems"]}
+            here = [told[mount] for mount in mounts if mount in told]
+            # A filesystem that is not told of is not held on, or cannot be read now.
+            known = bool(here) or not pids
+            if known and not any(here) and status["updated_utc_s"] > since_utc_s:
+                return True
         time.sleep(_LOOK_S)
-    return not any(platform.is_running(pid) for pid in told.pids)
+    return not any(platform.is_running(pid) for pid in pids)

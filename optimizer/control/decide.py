@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import NamedTuple
 
 from optimizer.control.brake import Brake, OwnHours, caps, charge, press
-from optimizer.control.drain import Drain, ahead, watch
+from optimizer.control.drain import GIVE_AHEAD_S, TIGHT_AHEAD_S, TIGHT_RATIO, Drain, watch
 from optimizer.control.estimate import disk_utilisation, memory_utilisation
+from optimizer.control.governor import ANTI_WINDUP_S
 from optimizer.control.guard import Limited
 from optimizer.control.pressure import Pressure
 from optimizer.control.pressure import caps as memory_caps
 from optimizer.control.pressure import press as press_memory
 from optimizer.control.resource import ResourceState, Seen, decide_between, decide_one, lived
-from optimizer.control.spread import Rest, Share, binding, rested, room_bytes, shares, spread
+from optimizer.control.spread import Share, Spread, binding, kept, spread, survey, tight
 from optimizer.control.track import GAP_S, Point, Track, advance, busy_between, glance, settle
 from optimizer.counters import CpuCounters, Reading
 from optimizer.model import (
     Decision,
     Observation,
-    Part,
     PerResource,
     Plan,
     Reason,
@@ -30,15 +28,6 @@ from optimizer.model import (
 )
 from optimizer.orders import Orders, Policy
 
-TIGHT_RATIO = 0.10
-"""With less room than this above the floor, memory and disk are looked at in every cycle.
-
-A tenant that takes memory at 5 GB/s gets through a tenth of 16 GB in 0.3 s.
-"""
-TIGHT_AHEAD_S = 2.0
-"""The same when it would come to that so soon at the pace of the last looks."""
-GIVE_AHEAD_S = 0.5
-"""What would be lacking so soon is given back now."""
 GLANCE_S = 0.5
 """A tenant that was above so long ago may have left since."""
 GLANCE_RATIO = 0.02
@@ -66,10 +55,8 @@ class ControlState(NamedTuple):
     )
     glanced: Point | None = None
     pressure: Pressure = Pressure()
-    memory_drain: Drain = Drain()
-    disk_drain: Drain = Drain()
-    rests: Mapping[str, Rest] = MappingProxyType({})
-    parts: tuple[Part, ...] = ()
+    drain: Drain = Drain()
+    spread: Spread = Spread()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,16 +90,14 @@ def decide(state: ControlState, reading: Reading, seen: Observation, orders: Ord
         stirred=seen.stirred,
     )
     memory = disk = None
-    among: tuple[Share, ...] = ()
-    rests = state.rests
     if not measuring:
         memory, disk = _memory(reading, orders.policy), _disk(reading, orders.policy)
-    if disk is not None and reading.host.disks:
-        rests = rested(state.rests, reading.host.disks, seen, now_s, orders)
-        among = shares(reading.host.disks, dict(reading.own.disks), rests, orders)
-        disk = replace(disk, room_ratio=room_bytes(among) / disk.capacity)
-    memory_drain = watch(state.memory_drain, memory, now_s)
-    disk_drain = watch(state.disk_drain, disk, now_s)
+    known = () if disk is None else reading.host.disks or ()
+    laid, among = survey(state.spread, known, seen, now_s, orders)
+    drain = state.drain
+    if memory is not None:
+        left_ratio = memory.room_ratio + memory.own_ratio
+        drain = watch(drain, left_ratio * memory.capacity, now_s)
     pressure = press_memory(
         state.pressure,
         reading.host.memory,
@@ -136,22 +121,20 @@ def decide(state: ControlState, reading: Reading, seen: Observation, orders: Ord
         Seen(
             now_s=now_s,
             measuring=measuring,
-            usage=None if memory is None else ahead(memory_drain, memory, GIVE_AHEAD_S),
+            usage=None if memory is None else _ahead(memory, drain),
             caps=memory_caps(pressure),
         ),
     )
     disk_state, disk_decision = one(
         Resource.DISK,
-        Seen(
-            now_s=now_s,
-            measuring=measuring,
-            usage=disk,
-            caps=() if disk is None else _disk_caps(disk_drain, disk, among),
-        ),
+        Seen(now_s=now_s, measuring=measuring, usage=disk, caps=_disk_caps(disk, among)),
     )
-    parts = spread(disk_decision.lease, among)
-    if disk is None and disk_decision.lease > 0:
-        parts = state.parts  # kept for a moment, as the lease is
+    if disk is not None:
+        ahead_bytes = orders.policy.disk_rise_bytes_per_s * ANTI_WINDUP_S
+        parts = spread(disk_decision.lease, among, ahead_bytes)
+    else:  # kept for a moment, as the lease is
+        parts = kept(laid, orders) if disk_decision.lease > 0 else ()
+    laid = laid._replace(parts=parts)
     disk_decision = replace(
         disk_decision, parts=parts, lease=float(sum(part.lease_bytes for part in parts))
     )
@@ -167,14 +150,12 @@ def decide(state: ControlState, reading: Reading, seen: Observation, orders: Ord
             hours=hours,
             resources=PerResource(cpu=cpu_state, memory=memory_state, disk=disk_state),
             pressure=pressure,
-            memory_drain=memory_drain,
-            disk_drain=disk_drain,
-            rests=rests,
-            parts=parts,
+            drain=drain,
+            spread=laid,
         ),
         plan=PerResource(cpu=cpu_decision, memory=memory_decision, disk=disk_decision),
         measuring=measuring,
-        tight=_tight(memory_drain, memory) or _tight(disk_drain, disk),
+        tight=_tight(drain, memory) or tight(laid, among, orders.policy),
         calm=calm,
     )
 
@@ -194,7 +175,7 @@ def let_go(state: ControlState) -> ControlState:
         hours=state.hours,
         resources=resources,
         pressure=state.pressure,
-        rests=state.rests,
+        spread=Spread(rests=state.spread.rests),
     )
 
 
@@ -277,14 +258,22 @@ def _disk(reading: Reading, policy: Policy) -> Utilisation | None:
     return disk_utilisation(disks, reading.own.disk_bytes, policy) if disks else None
 
 
-def _disk_caps(drain: Drain, disk: Utilisation, among: tuple[Share, ...]) -> tuple[Limited, ...]:
-    """What all filesystems together may hold, now and in a moment."""
-    room_ratio = min(disk.room_ratio, ahead(drain, disk, GIVE_AHEAD_S).room_ratio)
-    most = max(0.0, disk.own_ratio + room_ratio)
+def _disk_caps(disk: Utilisation | None, among: tuple[Share, ...]) -> tuple[Limited, ...]:
+    """What all filesystems together may hold."""
+    if disk is None:
+        return ()
+    most = sum(share.most_bytes for share in among) / disk.capacity
     return (Limited(demand_ratio=most, reason=binding(among)),)
 
 
-def _tight(drain: Drain, usage: Utilisation | None) -> bool:
-    if usage is None or usage.own_ratio <= 0:
+def _ahead(memory: Utilisation, drain: Drain) -> Utilisation:
+    """The same with the room that will be left in a moment."""
+    lost_ratio = drain.lost_bytes(GIVE_AHEAD_S) / memory.capacity
+    return replace(memory, room_ratio=memory.room_ratio - lost_ratio)
+
+
+def _tight(drain: Drain, memory: Utilisation | None) -> bool:
+    if memory is None or memory.own_ratio <= 0:
         return False
-    return ahead(drain, usage, TIGHT_AHEAD_S).room_ratio < TIGHT_RATIO
+    lost_ratio = drain.lost_bytes(TIGHT_AHEAD_S) / memory.capacity
+    return memory.room_ratio - lost_ratio < TIGHT_RATIO

@@ -98,7 +98,7 @@ def memory_utilisation(memory: MemoryCounters, own_bytes: int, policy: Policy) -
     room_bytes = memory.available_bytes - floor.bytes_of(total)
     for bound in memory.bounds:
         room_bytes = min(room_bytes, bound.available_bytes - floor.bytes_of(bound.limit_bytes))
-    if policy.memory_metric is not MemoryMetric.AVAILABLE:
+    if policy.lazy_memory:
         room_bytes -= own_bytes
     return Utilisation(
         total_ratio=_clamp(used_bytes(memory, policy.memory_metric) / total),

@@ -25,7 +25,7 @@ rounding of the counters on. Measured with benchmarks/cpu_hold.py.
 """
 _LONGEST_STEP_S = 1.0
 """A cycle counts for no more than this, so that a late one cannot jump."""
-_ANTI_WINDUP_S = 2.0
+ANTI_WINDUP_S = 2.0
 """How far, in seconds of rising, the demand may run ahead of what is really held."""
 LEVEL_DEADBAND_RATIO = 0.0005
 """Memory and disk are left alone while they are this close to what is wanted."""
@@ -110,9 +110,10 @@ def govern_level(
     """
     step_s = min(step_s, _LONGEST_STEP_S)
     wanted = min(1.0, max(0.0, setpoint_ratio - usage.organic_ratio))
+    ahead = usage.own_ratio + max(rise_per_s * ANTI_WINDUP_S, LEVEL_DEADBAND_RATIO)
     if wanted > 0 and abs(wanted - state.demand_ratio) < LEVEL_DEADBAND_RATIO:
-        return Governed(wanted_ratio=wanted, demand_ratio=state.demand_ratio)
-    ahead = usage.own_ratio + max(rise_per_s * _ANTI_WINDUP_S, LEVEL_DEADBAND_RATIO)
+        # What was lost, with a stresser that ended, comes back at the same pace as it came.
+        return Governed(wanted_ratio=wanted, demand_ratio=min(state.demand_ratio, ahead))
     highest = min(state.demand_ratio + rise_per_s * step_s, ahead)
     return Governed(wanted_ratio=wanted, demand_ratio=min(wanted, max(highest, 0.0)))
 

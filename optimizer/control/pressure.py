@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from optimizer.control.guard import Limited, prolonged
+from optimizer.control.guard import RESUME_S, Limited, prolonged
 from optimizer.counters import MemoryCounters
 from optimizer.model import Reason, Utilisation
 
@@ -67,7 +67,7 @@ def press(
         swap_bytes = _leaky(swap_bytes, before.swapped_out_bytes, swapped, usual_bytes)
     until_s = before.until_s
     if taken_bytes > 0 or stall_s >= STALL_S or swap_bytes >= SWAP_BYTES:
-        until_s = max(until_s, now_s + hold_off_s)
+        until_s = max(until_s, now_s + max(hold_off_s, RESUME_S))
         stall_s = swap_bytes = 0.0
     elif usage is not None:
         until_s = prolonged(until_s, usage, now_s)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from optimizer.control.governor import Governed, GovernorState, govern_level, govern_rate
-from optimizer.control.guard import Limited, floor_touched, limit, prolonged
+from optimizer.control.guard import RESUME_S, Limited, floor_touched, limit, prolonged
 from optimizer.control.lifecycle import Life, ended, obstacle, resumed
 from optimizer.control.planner import setpoint
 from optimizer.control.throttle import Throttle, press
@@ -79,7 +79,7 @@ def decide_one(
     hold_off_until_s = before.hold_off_until_s
     has_floor = resource is Resource.MEMORY
     if has_floor and floor_touched(usage, previous_ratio=previous):
-        hold_off_until_s = now_s + policy.hold_off_s
+        hold_off_until_s = now_s + max(policy.hold_off_s, RESUME_S)
     elif has_floor:
         hold_off_until_s = prolonged(hold_off_until_s, usage, now_s)
     throttle = before.throttle

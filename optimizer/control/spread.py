@@ -7,9 +7,13 @@ ended, takes nothing more for a while; the others go on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
+from optimizer.control.drain import GIVE_AHEAD_S, TIGHT_AHEAD_S, TIGHT_RATIO, Drain, watch
+from optimizer.control.guard import RESUME_S
 from optimizer.counters import DiskCounters
 from optimizer.model import ExitCause, Observation, Part, Reason, Resource
 from optimizer.orders import Floor, Orders, Policy
@@ -42,6 +46,50 @@ class Share(NamedTuple):
     reason: Reason | None
 
 
+class Spread(NamedTuple):
+    """What is remembered: who rests, how fast others take what is left, and the last parts."""
+
+    rests: Rests = MappingProxyType({})
+    drains: Mapping[str, Drain] = MappingProxyType({})
+    parts: tuple[Part, ...] = ()
+
+
+def survey(
+    before: Spread,
+    disks: tuple[DiskCounters, ...],
+    seen: Observation,
+    now_s: float,
+    orders: Orders,
+) -> tuple[Spread, tuple[Share, ...]]:
+    """The state after a reading, and what each filesystem may hold.
+
+    Without filesystems (the sensor fails, or it is only measured) only the
+    stressers that have ended count.
+    """
+    held = dict(seen.own.disks)
+    rests = rested(before.rests, disks, seen, now_s, orders)
+    drains = {
+        disk.place.path: watch(
+            before.drains.get(disk.place.path, Drain()),
+            _room(disk, orders.policy.disk_floor) + held.get(disk.place.path, 0),
+            now_s,
+        )
+        for disk in disks
+    }
+    after = Spread(rests, drains if disks else before.drains, before.parts)
+    among = tuple(
+        _share(
+            disk,
+            held.get(disk.place.path, 0),
+            rests.get(disk.place.path),
+            drains[disk.place.path],
+            orders,
+        )
+        for disk in disks
+    )
+    return after, among
+
+
 def rested(
     before: Rests,
     disks: tuple[DiskCounters, ...],
@@ -49,19 +97,23 @@ def rested(
     now_s: float,
     orders: Orders,
 ) -> dict[str, Rest]:
-    """Who rests after this reading: floors that are touched, and stressers that have ended."""
+    """Who rests: where a floor is touched, a stresser has ended, or growth was refused."""
     held, policy = dict(seen.own.disks), orders.policy
     rests = {path: rest for path, rest in before.items() if rest.until_s > now_s}
     if orders.resumed:
         rests = {path: rest for path, rest in rests.items() if rest.reason is Reason.HOLD_OFF}
+    for path in seen.refused:
+        rests.setdefault(path, Rest(now_s + RETRY_S, Reason.REFUSED))
     for disk in disks:
         path, room = disk.place.path, _room(disk, policy.disk_floor)
+        if path in rests and rests[path].reason is Reason.STRESSER_DOWN:
+            continue  # it holds nothing there
         known = before.get(path)
         waits = known is not None and known.reason is Reason.HOLD_OFF
         if _inodes_short(disk) or (room < 0 and held.get(path, 0) > 0):
             rests[path] = Rest(now_s + policy.hold_off_s, Reason.HOLD_OFF)
         elif waits and path not in rests and room < RESUME_ROOM_RATIO * disk.size_bytes:
-            rests[path] = Rest(now_s + 1.0, Reason.HOLD_OFF)
+            rests[path] = Rest(now_s + RESUME_S, Reason.HOLD_OFF)
     for event in seen.exits:
         if event.resource is Resource.DISK and event.path is not None:
             expired = event.cause is ExitCause.EXPIRED
@@ -70,17 +122,7 @@ def rested(
     return rests
 
 
-def shares(
-    disks: tuple[DiskCounters, ...], held: Mapping[str, int], rests: Rests, orders: Orders
-) -> tuple[Share, ...]:
-    """The limit of each filesystem: floors, ceiling, rests, and what an operator has asked for."""
-    return tuple(
-        _share(disk, held.get(disk.place.path, 0), rests.get(disk.place.path), orders)
-        for disk in disks
-    )
-
-
-def _share(disk: DiskCounters, held: int, rest: Rest | None, orders: Orders) -> Share:
+def _share(disk: DiskCounters, held: int, rest: Rest | None, drain: Drain, orders: Orders) -> Share:
     policy = orders.policy
     if disk.place.mount in orders.released:
         return Share(disk, 0, held, Reason.RELEASED)
@@ -88,7 +130,7 @@ def _share(disk: DiskCounters, held: int, rest: Rest | None, orders: Orders) -> 
         return Share(disk, 0, held, Reason.STRESSER_DOWN)
     if _inodes_short(disk):
         return Share(disk, 0, held, Reason.FLOOR)
-    floor = held + _room(disk, policy.disk_floor)
+    floor = held + _room(disk, policy.disk_floor) - int(drain.lost_bytes(GIVE_AHEAD_S))
     ceiling = held + int(policy.ceiling.disk * disk.size_bytes) - disk.used_bytes
     most, reason = min((floor, Reason.FLOOR), (ceiling, Reason.CEILING), key=lambda one: one[0])
     if rest is not None and held < most:
@@ -96,10 +138,34 @@ def _share(disk: DiskCounters, held: int, rest: Rest | None, orders: Orders) -> 
     return Share(disk, max(0, most), held, reason)
 
 
-def spread(total_bytes: float, among: tuple[Share, ...]) -> tuple[Part, ...]:
+def tight(state: Spread, among: tuple[Share, ...], policy: Policy) -> bool:
+    """Whether little is left somewhere beside what we hold, or will be soon at this pace."""
+    for share in among:
+        lost = state.drains[share.disk.place.path].lost_bytes(TIGHT_AHEAD_S)
+        room = _room(share.disk, policy.disk_floor) - lost
+        if share.held_bytes > 0 and room < TIGHT_RATIO * share.disk.size_bytes:
+            return True
+    return False
+
+
+def kept(state: Spread, orders: Orders) -> tuple[Part, ...]:
+    """The last parts, for the moment in which a sensor fails; never where nothing may be held."""
+    down = {path for path, rest in state.rests.items() if rest.reason is Reason.STRESSER_DOWN}
+    return tuple(
+        part
+        for part in state.parts
+        if part.place.mount not in orders.released and part.place.path not in down
+    )
+
+
+def spread(
+    total_bytes: float, among: tuple[Share, ...], ahead_bytes: float = math.inf
+) -> tuple[Part, ...]:
     """The total, as far as the limits allow, on the filesystems; one part for each that counts.
 
-    Those that are released or rest without a stresser get no part.
+    Those that are released or rest without a stresser get no part. On none of
+    them the lease runs further ahead of what is held than `ahead_bytes`, so
+    that what moves from one to another rises no faster than anything else.
     """
     leases = {share.disk.place: min(share.held_bytes, share.most_bytes) for share in among}
     excess = sum(leases.values()) - int(total_bytes)
@@ -114,7 +180,8 @@ def spread(total_bytes: float, among: tuple[Share, ...]) -> tuple[Part, ...]:
     for share in reversed(by_need):
         if excess >= 0:
             break
-        more = min(-excess, share.most_bytes - leases[share.disk.place])
+        most = min(share.most_bytes, share.held_bytes + ahead_bytes)
+        more = int(max(0, min(-excess, most - leases[share.disk.place])))
         leases[share.disk.place] += more
         excess += more
     untouched = {Reason.RELEASED, Reason.STRESSER_DOWN}

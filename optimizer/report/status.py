@@ -156,12 +156,12 @@ def _resource(resource: Resource, report: CycleReport, around: Surroundings) -> 
 
 def _metrics(report: CycleReport) -> dict[str, object]:
     """The memory by each of the three formulas: total, and how much of that is ours."""
-    reading, metric = report.reading, report.orders.policy.memory_metric
+    reading = report.reading
     if reading is None or reading.host.memory is None:
         return {}
     memory, own_bytes = reading.host.memory, reading.own.memory_bytes
     # What the kernel may take back at once is available, so it counts as used by two of them.
-    counts_for_all = metric is MemoryMetric.AVAILABLE
+    counts_for_all = not report.orders.policy.lazy_memory
     return {
         one.value: {
             "now": _rounded(used_bytes(memory, one) / memory.total_bytes),

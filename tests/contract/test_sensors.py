@@ -107,17 +107,25 @@ def test_without_disks_the_tuple_is_empty_and_nothing_failed(host: Open) -> None
 
 
 def test_a_failing_disk_is_missing_and_named(host: Open, tmp_path: Path) -> None:
-    """One filesystem that is gone makes the disks unknown; the other sensors go on."""
+    """The only filesystem is gone, so the disks are unknown; the other sensors go on."""
     gone = tmp_path / "gone"
     for reading in (
         FakeHost(failing=frozenset({"disk"})).read(),
-        host(tmp_path, gone).read(),
+        host(gone).read(),
     ):
         assert reading.disks is None
         assert reading.cpu is not None
         assert reading.memory is not None
         assert [name for name, _ in reading.failures] == ["disk"]
     assert str(gone) in host(gone).read().failures[0][1]
+
+
+def test_a_failing_disk_does_not_take_the_others_with_it(host: Open, tmp_path: Path) -> None:
+    """Of two filesystems one is gone: it is named, the other is read."""
+    reading = host(tmp_path, tmp_path / "gone").read()
+    assert reading.disks is not None
+    assert [disk.place.mount for disk in reading.disks] == [str(tmp_path)]
+    assert [name for name, _ in reading.failures] == ["disk"]
 
 
 # --- this machine against psutil -----------------------------------------------

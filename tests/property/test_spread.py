@@ -8,14 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.control.pressure import Pressure, caps, press
-from optimizer.control.spread import Rest, room_of, shares, spread
-from optimizer.counters import DiskCounters, MemoryCounters, Place
-from optimizer.model import Reason, Utilisation
+from optimizer.control.spread import Rest, Share, Spread, room_of, spread, survey
+from optimizer.counters import DiskCounters, MemoryCounters, OwnCounters, Place
+from optimizer.model import Observation, Reason, Utilisation
 from optimizer.orders import Orders
 from tests.fakes import GIB, policy
 
 ORDERS = Orders(policy=policy())
 SIZES = st.integers(0, 1 << 42)
+
+
+def limits(
+    disks: tuple[DiskCounters, ...], held: dict[str, int], rests: dict[str, Rest], orders: Orders
+) -> tuple[Share, ...]:
+    """What each may hold after a first reading at 50 s."""
+    seen = Observation(own=OwnCounters(disks=tuple(held.items())))
+    return survey(Spread(rests=rests), disks, seen, 50.0, orders)[1]
 
 
 @st.composite
@@ -50,7 +58,7 @@ def test_no_part_passes_a_limit(
     """Sum at most the total; floor, inodes, rest and release are kept on each; none twice."""
     disks, held, rests = host
     orders = replace(ORDERS, released=frozenset(released))
-    parts = spread(float(total), shares(disks, held, rests, orders))
+    parts = spread(float(total), limits(disks, held, rests, orders))
     assert sum(part.lease_bytes for part in parts) <= total
     assert len({part.place for part in parts}) == len(parts)
     by_place = {disk.place: disk for disk in disks}
@@ -83,8 +91,8 @@ def test_more_of_the_tenant_is_never_more_of_ours(
         )
         for disk, size in zip(disks, more, strict=False)
     )
-    before = spread(float(total), shares(disks, held, rests, ORDERS))
-    after = spread(float(total), shares(fuller, held, rests, ORDERS))
+    before = spread(float(total), limits(disks, held, rests, ORDERS))
+    after = spread(float(total), limits(fuller, held, rests, ORDERS))
     assert sum(p.lease_bytes for p in after) <= sum(p.lease_bytes for p in before)
 
 

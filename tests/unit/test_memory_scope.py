@@ -57,7 +57,7 @@ class Tree:
         directory.mkdir(exist_ok=True)
         names = UNIFIED if self.unified else LEGACY
         none = "max" if self.unified else NO_LIMIT
-        (directory / names.limit).write_text(f"{none if limit is None else limit}\n")
+        (directory / names.limits[0]).write_text(f"{none if limit is None else limit}\n")
         (directory / names.usage).write_text(f"{used}\n")
         (directory / "memory.stat").write_text(
             f"cache 1\n{names.inactive} {inactive}\n{names.files} {inactive}\n{names.shared} 0\n"
@@ -91,9 +91,17 @@ def test_a_limit_on_this_service_is_a_bound(tmp_path: Path, unified: bool) -> No
     assert counters.bounds == (MemoryBound(4 * GIB, 3 * GIB),)
 
 
+def test_memory_high_is_a_limit_too(tmp_path: Path) -> None:
+    """Above it programs are slowed down: 2 GiB of the 4 count."""
+    tree = Tree(tmp_path, own="/service")
+    tree.group("service", 4 * GIB, used=GIB)
+    (tmp_path / "memory/service/memory.high").write_text(f"{2 * GIB}\n")
+    assert tree.scope().seen(HOST).bounds == (MemoryBound(2 * GIB, GIB),)
+
+
 @pytest.mark.parametrize("unified", [True, False])
 def test_in_a_container_its_limit_is_the_capacity(tmp_path: Path, unified: bool) -> None:
-    """Total 4 GiB, free 2.5, available 3 with the cache; a group below it is a bound."""
+    """Total 4 GiB, free 2.5, available 3 with the cache; the host and a group below are bounds."""
     tree = Tree(tmp_path, unified=unified, root="/docker/7f", own="/docker/7f/ours")
     tree.group("", 4 * GIB, used=3 * GIB // 2, inactive=GIB // 2)
     tree.group("ours", GIB, used=GIB // 4)
@@ -101,7 +109,8 @@ def test_in_a_container_its_limit_is_the_capacity(tmp_path: Path, unified: bool)
     counters = scope.seen(HOST)
     assert (counters.total_bytes, counters.free_bytes) == (4 * GIB, 5 * GIB // 2)
     assert (counters.available_bytes, counters.cache_bytes) == (3 * GIB, GIB // 2)
-    assert counters.bounds == (MemoryBound(GIB, 3 * GIB // 4),)
+    host = MemoryBound(HOST.total_bytes, HOST.available_bytes)
+    assert counters.bounds == (host, MemoryBound(GIB, 3 * GIB // 4))
     assert scope.capacity_bytes(HOST.total_bytes) == 4 * GIB
 
 

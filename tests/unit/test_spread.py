@@ -8,14 +8,16 @@ from optimizer.control.spread import (
     RETRY_S,
     Rest,
     Share,
+    Spread,
     binding,
+    kept,
     rested,
-    room_bytes,
-    shares,
     spread,
+    survey,
+    tight,
 )
 from optimizer.counters import DiskCounters, OwnCounters, Place
-from optimizer.model import ExitCause, Observation, Reason, Resource, StresserExit
+from optimizer.model import ExitCause, Observation, Part, Reason, Resource, StresserExit
 from optimizer.orders import Orders
 from tests.fakes import GIB, policy
 
@@ -25,9 +27,14 @@ EMPTY_B = DiskCounters(place=B, used_bytes=0, available_bytes=50 * GIB)
 ORDERS = Orders(policy=policy(hold_off_s=100.0))
 
 
-def limits(*disks: DiskCounters, held: dict[str, int] | None = None) -> tuple[Share, ...]:
-    """The shares without rests or releases."""
-    return shares(disks, held or {}, {}, ORDERS)
+def limits(
+    *disks: DiskCounters,
+    held: dict[str, int] | None = None,
+    rests: dict[str, Rest] | None = None,
+    orders: Orders = ORDERS,
+) -> tuple[Share, ...]:
+    """The limits after a first reading."""
+    return survey(Spread(rests=rests or {}), disks, seen(held=held), 50.0, orders)[1]
 
 
 def laid(total: float, among: tuple[Share, ...]) -> dict[str, float]:
@@ -46,7 +53,6 @@ def test_most_headroom_first_then_the_next() -> None:
     assert laid(60 * GIB, among) == {"/a": 60, "/b/load": 0}
     assert laid(100 * GIB, among) == {"/a": 80, "/b/load": 20}
     assert laid(500 * GIB, among) == {"/a": 80, "/b/load": 40}
-    assert room_bytes(among) == 120 * GIB
 
 
 def test_what_is_held_stays_where_it_is() -> None:
@@ -83,13 +89,12 @@ def test_too_few_inodes_empty_a_filesystem() -> None:
     among = limits(replace(EMPTY_A, free_inodes_ratio=0.04), held={"/a": 10 * GIB})
     assert laid(10 * GIB, among) == {"/a": 0}
     assert among[0].reason is Reason.FLOOR
-    assert room_bytes(among) == -10 * GIB
 
 
 def test_a_released_filesystem_gets_no_part_at_all() -> None:
     """Not even a lease of 0: its stresser is ended, so that nothing has a file open there."""
     orders = replace(ORDERS, released=frozenset({"/a"}))
-    among = shares((EMPTY_A, EMPTY_B), {"/a": 10 * GIB}, {}, orders)
+    among = limits(EMPTY_A, EMPTY_B, held={"/a": 10 * GIB}, orders=orders)
     assert laid(10 * GIB, among) == {"/b/load": 10}
     assert binding(among) is Reason.RELEASED
     assert binding(()) is Reason.FLOOR
@@ -114,7 +119,7 @@ def test_a_resting_filesystem_keeps_what_it_has() -> None:
     """It may shrink but not grow; the other one takes what is wanted."""
     rests = {"/a": Rest(100.0, Reason.HOLD_OFF)}
     used = replace(EMPTY_A, used_bytes=5 * GIB, available_bytes=95 * GIB)
-    among = shares((used, EMPTY_B), {"/a": 5 * GIB}, rests, ORDERS)
+    among = limits(used, EMPTY_B, held={"/a": 5 * GIB}, rests=rests)
     assert laid(20 * GIB, among) == {"/a": 5, "/b/load": 15}
     assert spread(20 * GIB, among)[0].reason is Reason.HOLD_OFF
 
@@ -126,7 +131,7 @@ def test_a_stresser_that_ended_rests_its_filesystem_alone() -> None:
     )
     rests = rested({}, (EMPTY_A, EMPTY_B), seen(gave_up), 50.0, ORDERS)
     assert rests == {"/a": Rest(150.0, Reason.STRESSER_DOWN)}
-    among = shares((EMPTY_A, EMPTY_B), {}, rests, ORDERS)
+    among = limits(EMPTY_A, EMPTY_B, rests=rests)
     assert laid(30 * GIB, among) == {"/b/load": 30}
     expired = replace(gave_up, cause=ExitCause.EXPIRED)
     assert rested({}, (EMPTY_A,), seen(expired), 50.0, ORDERS)["/a"].until_s == 50.0 + RETRY_S
@@ -137,3 +142,49 @@ def test_resume_lifts_the_rest_of_a_stresser_that_gave_up() -> None:
     rests = {"/a": Rest(150.0, Reason.STRESSER_DOWN), "/b/load": Rest(150.0, Reason.HOLD_OFF)}
     resumed = replace(ORDERS, resumed=True)
     assert set(rested(rests, (EMPTY_A, EMPTY_B), seen(), 60.0, resumed)) == {"/b/load"}
+
+
+def test_what_moves_from_one_disk_to_another_rises_no_faster_than_anything_else() -> None:
+    """30 GiB were on /b, which is released: /a has 10 and gets 512 MiB ahead of that."""
+    orders = replace(ORDERS, released=frozenset({"/b"}))
+    held = {"/a": 10 * GIB, "/b/load": 30 * GIB}
+    among = limits(EMPTY_A, EMPTY_B, held=held, orders=orders)
+    (part,) = spread(40 * GIB, among, ahead_bytes=512 << 20)
+    assert part.lease_bytes == 10 * GIB + (512 << 20)
+
+
+def test_where_growth_is_refused_the_others_take_it() -> None:
+    """A quota on /a, which has most room: ten seconds long it keeps what it has, and says so."""
+    refused = Observation(own=OwnCounters(disks=(("/a", GIB),)), refused=("/a",))
+    state, among = survey(Spread(), (EMPTY_A, EMPTY_B), refused, 50.0, ORDERS)
+    assert state.rests["/a"] == Rest(50.0 + RETRY_S, Reason.REFUSED)
+    assert laid(20 * GIB, among) == {"/a": 1, "/b/load": 19}
+    assert spread(90 * GIB, among)[0].reason is Reason.REFUSED
+    later, _ = survey(state, (EMPTY_A, EMPTY_B), seen(), 61.0, ORDERS)
+    assert later.rests == {}
+
+
+def test_a_small_disk_that_fills_up_is_watched_closely() -> None:
+    """Its own room and pace count, not the sum: /b falls from 16 to 12 GiB beside an empty /a."""
+    held = {"/b/load": 5 * GIB}
+    first = replace(EMPTY_B, used_bytes=34 * GIB, available_bytes=16 * GIB)
+    then = replace(EMPTY_B, used_bytes=38 * GIB, available_bytes=12 * GIB)
+    state, among = survey(Spread(), (EMPTY_A, first), seen(held=held), 50.0, ORDERS)
+    assert not tight(state, among, ORDERS.policy)
+    state, among = survey(state, (EMPTY_A, then), seen(held=held), 50.8, ORDERS)
+    assert tight(state, among, ORDERS.policy)
+    # 5 GiB a second: 2.5 will be gone in half a second, of 7 above the floor.
+    assert among[1].most_bytes == 5 * GIB + (40 - 38) * GIB
+    assert among[1].reason is Reason.CEILING
+
+
+def test_a_stresser_that_ends_while_a_sensor_fails_is_not_started_at_once() -> None:
+    """Nor is a filesystem kept that an operator asks for in that moment."""
+    state = Spread(parts=(Part(A, GIB), Part(B, GIB)))
+    gave_up = StresserExit(
+        resource=Resource.DISK, cause=ExitCause.KILLED, detail="killed", path="/a"
+    )
+    after, among = survey(state, (), seen(gave_up), 50.0, ORDERS)
+    assert among == ()
+    assert kept(after, ORDERS) == (Part(B, GIB),)
+    assert kept(after, replace(ORDERS, released=frozenset({"/b"}))) == ()

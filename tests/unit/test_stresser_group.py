@@ -83,7 +83,7 @@ class Groups:
     def say(self, folder: Path, *, limit: int | None, usage: int, inactive: int) -> None:
         """Let a group's files say that."""
         names = group._UNIFIED if self._unified else group._LEGACY
-        (folder / names[0]).write_text("max\n" if limit is None else f"{limit}\n")
+        (folder / names[0][0]).write_text("max\n" if limit is None else f"{limit}\n")
         (folder / names[1]).write_text(f"{usage}\n")
         (folder / "memory.stat").write_text(
             f"anon 5\ninactive_file {inactive}\ntotal_inactive_file {inactive}\n"
@@ -127,7 +127,7 @@ def test_a_group_without_a_limit_costs_nothing_and_is_asked_again(groups: Groups
 def test_a_file_that_cannot_be_read_means_unknown(groups: Groups, name: str) -> None:
     """Nothing is taken for unlimited: the room is unknown, and again at the next look."""
     groups.say(groups.own, limit=8 * GIB, usage=0, inactive=0)
-    path = groups.own / {"usage": groups.limits._usage, "limit": groups.limits._limit}.get(
+    path = groups.own / {"usage": groups.limits._usage, "limit": groups.limits._names[0]}.get(
         name, name
     )
     path.write_text("nonsense\n")

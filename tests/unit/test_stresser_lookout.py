@@ -53,6 +53,15 @@ def test_nothing_held_is_nothing_to_give_back() -> None:
     assert lookout.within(GB, 100.0) == GB
 
 
+def test_a_look_that_cannot_be_made_is_not_tried_again_at_once() -> None:
+    """Else a crew would burn a CPU while a shard is at work or a disk does not answer."""
+    lookout = Lookout()
+    lookout.later(100.0)
+    assert lookout.pause_s(100.0) == pytest.approx(0.03)
+    lookout.later(100.0, 1.0)
+    assert lookout.pause_s(100.0) == pytest.approx(1.0)
+
+
 def test_controller_and_stressers_know_the_same_fastest_tenant() -> None:
     """The island imports nothing, so the figure is written twice."""
     assert FASTEST_BYTES_PER_S == BURST_BYTES_PER_S
