@@ -96,13 +96,15 @@ class Utilisation:
     `capacity` is the number of CPUs, or bytes. `room_ratio` is how much more
     may be taken before what must stay free is touched, as a share of the
     capacity (for the disk: on all filesystems together); it is negative when
-    that has been touched already.
+    that has been touched already. A hold-off ends only with more room than
+    `resume_ratio`.
     """
 
     total_ratio: float
     own_ratio: float
     capacity: float
     room_ratio: float
+    resume_ratio: float = 0.05
 
     @property
     def organic_ratio(self) -> float:

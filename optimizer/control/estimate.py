@@ -7,6 +7,8 @@ from optimizer.counters import CpuCounters, DiskCounters, MemoryCounters, Readin
 from optimizer.model import PerResource, Sample, Utilisation
 from optimizer.orders import MemoryMetric, Policy
 
+RESUME_ROOM_RATIO = 0.05
+"""To spare above the floor when a hold-off ends: share of the memory or of the least limit."""
 _BACKWARD_IDLE_TOLERANCE_S = 0.02
 """How far the idle counter may run back, per CPU, before the reading is discarded.
 
@@ -100,11 +102,13 @@ def memory_utilisation(memory: MemoryCounters, own_bytes: int, policy: Policy) -
         room_bytes = min(room_bytes, bound.available_bytes - floor.bytes_of(bound.limit_bytes))
     if policy.lazy_memory:
         room_bytes -= own_bytes
+    smallest = min((total, *(bound.limit_bytes for bound in memory.bounds)))
     return Utilisation(
         total_ratio=_clamp(used_bytes(memory, policy.memory_metric) / total),
         own_ratio=_clamp(own_bytes / total),
         capacity=float(total),
         room_ratio=room_bytes / total,
+        resume_ratio=RESUME_ROOM_RATIO * smallest / total,
     )
 
 

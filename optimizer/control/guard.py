@@ -6,10 +6,8 @@ from dataclasses import dataclass
 
 from optimizer.model import Reason, Utilisation
 
-RESUME_ROOM_RATIO = 0.05
-"""A hold-off of the memory ends only with this share of it to spare above the floor."""
 RESUME_S = 1.0
-"""For so long that must last; longer than from one full cycle to the next."""
+"""For so long there must be room when a hold-off ends; more than one full cycle."""
 _ROUNDING = 1e-9
 """Differences of ratios below this are floating-point noise, not a limit."""
 
@@ -62,6 +60,6 @@ def floor_touched(usage: Utilisation, *, previous_ratio: float) -> bool:
 
 def prolonged(until_s: float, usage: Utilisation, now_s: float) -> float:
     """When a hold-off that may be in force ends: not while there is hardly any room."""
-    if now_s < until_s and usage.room_ratio < RESUME_ROOM_RATIO:
+    if now_s < until_s and usage.room_ratio < usage.resume_ratio:
         return max(until_s, now_s + RESUME_S)
     return until_s

@@ -199,7 +199,7 @@ def test_a_late_cycle_does_not_jump(step_s: float) -> None:
 
 
 def test_a_level_that_was_lost_comes_back_at_the_allowed_rise() -> None:
-    """30 % were held and are gone: with 1 % a second not more than two seconds of rising at once."""
+    """30 % were held and are gone: with 1 % a second two seconds of rising at once, no more."""
     state = GovernorState(demand_ratio=0.30)
     lost = Utilisation(total_ratio=0.10, own_ratio=0.0, capacity=1e9, room_ratio=0.5)
     got = govern_level(state, 0.40, usage=lost, step_s=0.8, rise_per_s=0.01)
