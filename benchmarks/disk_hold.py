@@ -48,7 +48,7 @@ def parts(args: argparse.Namespace, names: Sequence[str], program: Path | None) 
     found = []
     size = int(args.gib * GIB)
     for kind in args.fs:
-        make = disk_trials.maker(kind, args.folder, int(args.image_gib * GIB))
+        make = functools.partial(loopfs.mounted, kind, args.folder, int(args.image_gib * GIB))
         trials: dict[str, tuple[str, Callable[[str], dict[str, float]]]] = {
             "exact": (
                 f"Exact, {kind}; points",

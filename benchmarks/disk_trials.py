@@ -18,8 +18,10 @@ import arms
 import fillers
 import leased
 import levels
+import meminfo
+import memory_trials
 from boxes import Box
-from loopfs import Place, mounted
+from loopfs import Place
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -33,6 +35,8 @@ SETTLE_S = 120.0
 OTHER_SETTLE_S = 40.0
 AFTER_S = 3.0
 WRITER_S = 300.0
+SPARE_BYTES = 8 << 30
+"""Memory that stays available while what the tenant's cache will be in is warmed."""
 NOBODY = 65534
 """The tenant has no right to the reserve of root."""
 FILLED_RATIO = 0.95
@@ -49,14 +53,8 @@ while True:
 """A tenant that writes a file and deletes it by turns, at full speed."""
 MOVES_S = 3.0
 
-
 Make = Callable[[], contextlib.AbstractContextManager[Place]]
 """Makes a new filesystem; it is gone after the with statement."""
-
-
-def maker(kind: str, folder: str | None, size_bytes: int) -> Make:
-    """Filesystems of that kind and size."""
-    return lambda: mounted(kind, folder, size_bytes)
 
 
 @contextlib.contextmanager
@@ -191,7 +189,8 @@ def release(name: str, make: Make, size_bytes: int) -> dict[str, float]:
                 message = f"{size_bytes / MIB:g} MiB were not seen within {SEEN_S:g} s"
                 raise OSError(message)
             time.sleep(AFTER_S)
-            back = functools.partial(_fallen, place, goal - NEAR * size_bytes + SLACK_BYTES)
+            bound = goal - NEAR * size_bytes + SLACK_BYTES
+            back = functools.partial(_back, place, bound, None if name == "ours" else box)
             with levels.prompt():
                 first_s = time.monotonic()
                 (filler.release if how == "asked" else box.kill)()
@@ -205,8 +204,9 @@ def _reached(place: Place, goal_bytes: float) -> bool:
     return place.used_bytes() >= goal_bytes
 
 
-def _fallen(place: Place, bound_bytes: float) -> bool:
-    return place.used_bytes() <= bound_bytes
+def _back(place: Place, bound_bytes: float, box: Box | None) -> bool:
+    """Whether the space is free; a filler that rewrites frees it by turns, so it must be gone."""
+    return place.used_bytes() <= bound_bytes and (box is None or not box.pids())
 
 
 def tenant(name: str, make: Make, program: Path, target: float) -> dict[str, float]:
@@ -216,6 +216,8 @@ def tenant(name: str, make: Make, program: Path, target: float) -> dict[str, flo
     """
     with make() as place:
         goal = int(FILLED_RATIO * place.available_bytes())
+        spare = meminfo.read()["MemAvailable"] - SPARE_BYTES
+        memory_trials.warm(max(MIB, min(goal, spare)))
         with holding(name, place, target):
             deadline_s = SETTLE_S if name == "ours" else OTHER_SETTLE_S
             settled_s = 0.0 if name == "none" else levels.settle(place.percent, target, deadline_s)

@@ -96,7 +96,8 @@ def mounted(kind: str, folder: str | None, size_bytes: int) -> Iterator[Place]:
             file.truncate(size_bytes)
         mount.mkdir()
         _run(*MAKE[kind], str(image))
-        device = _run("losetup", "--find", "--show", str(image)).strip()
+        # Direct, so that what is written is not in the page cache twice.
+        device = _run("losetup", "--find", "--show", "--direct-io=on", str(image)).strip()
         stack.callback(_patiently, "losetup", "-d", device)
         _run("mount", "-t", kind, device, str(mount))
         stack.callback(_patiently, "umount", str(mount))

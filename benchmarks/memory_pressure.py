@@ -12,7 +12,7 @@ import math
 import statistics
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,8 @@ HOLDER_RATIO = 0.7
 """Of the limit; with the tenant's half it is exceeded by a fifth."""
 TENANT_RATIO = 0.5
 BURST_S = 60.0
+SWAP_BYTES = 1 << 30
+"""Or the limit, if that is more: all that is forced out finds room."""
 COOL_S = 1.0
 """From full to the tenant's begin."""
 
@@ -74,8 +76,13 @@ def summary(bursts: Sequence[Burst]) -> dict[str, float]:
     return found
 
 
-def one_burst(name: str, program: Path, limit_bytes: int) -> Burst:
-    """A filler in a box of that limit (none: nobody), then a burst. Raises OSError."""
+def one_burst(
+    name: str, program: Path, limit_bytes: int, then: Callable[[], None] = lambda: None
+) -> Burst:
+    """A filler in a box of that limit (none: nobody), then a burst. Raises OSError.
+
+    `then` is called while the filler still holds what it can.
+    """
     with contextlib.ExitStack() as stack:
         box = stack.enter_context(Box(limit_bytes))
         if name != "none":
@@ -85,7 +92,9 @@ def one_burst(name: str, program: Path, limit_bytes: int) -> Burst:
                 raise OSError(message)
             time.sleep(COOL_S)
             filler.renew()
-        return burst(program, box, limit_bytes)
+        found = burst(program, box, limit_bytes)
+        then()
+        return found
 
 
 def stall(name: str, program: Path, limit_bytes: int, trials: int) -> dict[str, float]:
@@ -108,7 +117,7 @@ def swap(
     For zram also the memory that it takes. Other programs' swapping is in the
     figures: swap is the whole host's. Raises OSError.
     """
-    with swaps.swap(kind, folder, swaps_bytes(limit_bytes)) as usage:
+    with swaps.swap(kind, folder, max(SWAP_BYTES, limit_bytes)) as usage:
         first = _out(usage)
         with Box() as box, fillers.memory(name, box) as filler:
             if math.isinf(filled(filler, size_bytes)[0]):
@@ -119,8 +128,8 @@ def swap(
                 time.sleep(min(left_s, leased.RENEW_S))
                 filler.renew()
         calm = _out(usage)
-        one = one_burst(name, program, limit_bytes)
-        pressed = _out(usage)
+        pressed = dict(calm)
+        one = one_burst(name, program, limit_bytes, lambda: pressed.update(_out(usage)))
     return {
         **{f"calm_{key}_mib": (calm[key] - first[key]) / MIB for key in first},
         **{f"pressed_{key}_mib": (pressed[key] - calm[key]) / MIB for key in first},
@@ -128,15 +137,5 @@ def swap(
     }
 
 
-def swaps_bytes(limit_bytes: int) -> int:
-    """A GiB, or the limit if that is more: all that was forced out finds room."""
-    return max(1 << 30, limit_bytes)
-
-
 def _out(usage: swaps.Usage) -> dict[str, int]:
-    return meminfo.swapped_out() | levels_of(usage())
-
-
-def levels_of(found: dict[str, int]) -> dict[str, int]:
-    """The same, their names saying whose they are."""
-    return {f"zram_{key}": value for key, value in found.items()}
+    return meminfo.swapped_out() | {f"zram_{key}": value for key, value in usage().items()}
