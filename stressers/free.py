@@ -143,15 +143,8 @@ def filesystem(path: str) -> str:
     longest, kind = "", "unknown"
     for line in lines:
         left, _, right = line.partition(" - ")
-        mount = _unescaped(left.split()[4])
+        mount = group.plain(left.split()[4])
         inside = path == mount or path.startswith(mount.rstrip("/") + "/")
         if inside and len(mount) >= len(longest):
             longest, kind = mount, right.split()[0]
     return kind
-
-
-def _unescaped(mount: str) -> str:
-    """Mount points write blanks and backslashes as octal numbers."""
-    for character in (" ", "\t", "\n"):
-        mount = mount.replace(f"\\{ord(character):03o}", character)
-    return mount.replace("\\134", "\\")

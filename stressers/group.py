@@ -41,7 +41,7 @@ def folders(mounts: str, own: str) -> tuple[bool, list[str]]:
         if len(fields) < 6 or len(after) < 3:
             continue
         if after[0] == "cgroup2" or (after[0] == "cgroup" and "memory" in after[2].split(",")):
-            found[after[0] == "cgroup2"].append((_plain(fields[3]), _plain(fields[4])))
+            found[after[0] == "cgroup2"].append((plain(fields[3]), plain(fields[4])))
     for unified in (False, True):
         if found[unified]:
             # Of several at one place the last covers the others.
@@ -71,7 +71,7 @@ def _below(root: str, path: str) -> list[str]:
     return [] if ".." in names else [name for name in names if name]
 
 
-def _plain(field: str) -> str:
+def plain(field: str) -> str:
     """Mount points write blanks and backslashes as octal numbers."""
     for character in (" ", "\t", "\n"):
         field = field.replace(f"\\{ord(character):03o}", character)
