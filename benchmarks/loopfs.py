@@ -100,19 +100,38 @@ def mounted(kind: str, folder: str | None, size_bytes: int) -> Iterator[Place]:
         device = _run("losetup", "--find", "--show", "--direct-io=on", str(image)).strip()
         stack.callback(_patiently, "losetup", "-d", device)
         _run("mount", "-t", kind, device, str(mount))
-        stack.callback(_patiently, "umount", str(mount))
+        stack.callback(_unmount, mount)
         mount.chmod(0o777)
         yield Place(mount=mount, device=device)
 
 
-def _patiently(*words: str) -> None:
+def _unmount(mount: Path) -> None:
+    """Unmounts; where somebody does not let go, as soon as he does, and says who."""
+    if not _patiently("umount", str(mount)):
+        print(f"{mount} is in use by {', '.join(_users(mount))}", file=sys.stderr)
+        _patiently("umount", "--lazy", str(mount))
+
+
+def _users(mount: Path) -> list[str]:
+    """The programs with a file open there, another daemon that holds disk space for instance."""
+    found = set()
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if str(link.readlink()).startswith(f"{mount}/"):
+                words = (link.parents[1] / "cmdline").read_bytes().split(b"\0")
+                found.add(f"{link.parts[2]} ({b' '.join(words).decode(errors='replace').strip()})")
+    return sorted(found)
+
+
+def _patiently(*words: str) -> bool:
     """Again while somebody is just letting go; says so if that does not help."""
     for _ in range(_TRIES):
         done = subprocess.run(words, check=False, capture_output=True, text=True)
         if done.returncode == 0:
-            return
+            return True
         time.sleep(_PAUSE_S)
-    print(f"left behind: {' '.join(words)}: {done.stderr.strip()}", file=sys.stderr)
+    print(f"{' '.join(words)}: {done.stderr.strip()}", file=sys.stderr)
+    return False
 
 
 def _run(*words: str) -> str:
