@@ -102,8 +102,9 @@ class Memory(Work):
     def obey(self, value: float, expires_s: float, now_s: float) -> float:
         """Shrink at once, or grow by one step."""
         pause_s = super().obey(value, expires_s, now_s)
-        busy = self._hear(now_s)
-        self._look(now_s)
+        at_work = self._hear(now_s)
+        busy = bool(at_work)
+        self._look(at_work, now_s)
         if value <= 0:
             self._refused_until_s = 0.0
         refused = now_s < self._refused_until_s
@@ -139,12 +140,12 @@ class Memory(Work):
         # Lazy pages are on the list of inactive file pages, and so in MemAvailable.
         return self._room() - (self.held_bytes if self._lazy else 0)
 
-    def _hear(self, now_s: float) -> bool:
-        """Take the answers into the ledger; whether one is still outstanding."""
-        busy = False
+    def _hear(self, now_s: float) -> set[int]:
+        """Take the answers into the ledger; the shards whose answer is still outstanding."""
+        at_work = set()
         for index in range(self.workers):
             if self.board.order(index) is not None:
-                busy = True
+                at_work.add(index)
                 continue
             held, code = self.board.held(index)
             self._ledger[index] = int(held)
@@ -152,14 +153,18 @@ class Memory(Work):
                 self._orders[index] = int(held)
                 if code:
                     self._limit(errno.errorcode.get(code, str(code)).lower(), now_s)
-        return busy
+        return at_work
 
-    def _look(self, now_s: float) -> None:
-        """Whether the kernel has taken pages of shards that are not at work."""
+    def _look(self, at_work: set[int], now_s: float) -> None:
+        """Whether the kernel has taken pages of shards that are not at work.
+
+        Not asked of the board once more: a shard that has shrunk in between has
+        less than the ledger says, and nobody has taken it.
+        """
         taken = sum(
             self._watch.missing(index, held)
             for index, held in enumerate(self._ledger)
-            if held and self.board.order(index) is None
+            if held and index not in at_work
         )
         if taken and now_s >= self._refused_until_s:
             self._refused_until_s = now_s + _TAKEN_S

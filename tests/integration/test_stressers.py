@@ -415,3 +415,17 @@ def test_help_says_what_it_is_for(arguments: tuple[str, ...]) -> None:
         text, errors = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0, errors
     assert text.startswith("usage: stressers")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own counters are compared")
+def test_leases_that_fall_in_quick_succession_are_not_taken_for_the_kernel() -> None:
+    """A shard that has shrunk since the ledger was read has less, and nobody has taken it."""
+    falls = ((256, 0.12), (128, 0.0), (126, 0.0), (64, 0.01))
+    with stresser("memory") as held:
+        for turn in range(24):
+            for size, pause_s in falls:
+                held.lease(bytes=size * MIB, ttl_s=3.0)
+                time.sleep(pause_s or 0.0007 * (turn % 12))
+        held.lease(bytes=64 * MIB, ttl_s=3.0)
+        assert until(lambda: held.held() == 64 * MIB)
+        assert not held.said("taken")
