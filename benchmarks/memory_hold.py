@@ -134,7 +134,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--sizes", nargs="+", type=float, default=SIZES_GIB, help="GiB, release")
     parser.add_argument("--targets", nargs="+", type=float, default=(15, 25, 40), help="percent")
     parser.add_argument("--exact-seconds", type=float, default=20.0, help="recorded, each target")
-    parser.add_argument("--limit-mib", type=int, default=512, help="of the control group")
+    parser.add_argument("--limit-mib", type=int, default=2048, help="of the control group")
     parser.add_argument("--trials", type=int, default=10, help="bursts in each run")
     parser.add_argument("--swaps", nargs="+", choices=swaps.KINDS, default=list(swaps.KINDS))
     parser.add_argument("--hold-seconds", type=float, default=60.0, help="for swap")
