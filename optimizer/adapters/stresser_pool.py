@@ -266,11 +266,12 @@ class StresserPool:
         return tuple(held.items())
 
     def _refused(self) -> tuple[str, ...]:
-        """Where growth was refused by others than our own floor, or nobody answers."""
+        """Where growth was refused since last asked, not by our own floor, or nobody answers."""
         now_s, found = self._monotonic(), []
         for process in self._running[Resource.DISK]:
             path = path_of(process.arguments)
-            if path is not None and (process.stuck(now_s) or process.refused):
+            refused, process.refused = process.refused, False
+            if path is not None and (refused or process.stuck(now_s)):
                 found.append(path)
         return tuple(found)
 

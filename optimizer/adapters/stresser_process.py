@@ -60,6 +60,7 @@ class StresserProcess:
         self._cpu_s: dict[int, float] = {}
         self.stirred = False
         self.taken_bytes = 0
+        self.refused = False
         self._stuck_since_s: float | None = None
         self._sent: tuple[float, float] = (-1.0, float("-inf"))
         self._watched = False
@@ -120,11 +121,6 @@ class StresserProcess:
         return self._error
 
     @property
-    def refused(self) -> bool:
-        """Whether it could not grow, for another reason than what must stay free."""
-        return self.last_error is not None and (self._limit or ("",))[0] != "floor"
-
-    @property
     def output(self) -> int:
         """The descriptor that stirs when it reports or ends."""
         return self._reports.descriptor
@@ -151,6 +147,7 @@ class StresserProcess:
             self.held = float(str(report["bytes"]))
         elif kind == "limited":
             self._limit = str(report["by"]), float(str(report["bytes"]))
+            self.refused = self.refused or report["by"] != "floor"
         elif kind == "taken":
             self.taken_bytes += int(str(report["bytes"]))
         elif kind == "stirred":
