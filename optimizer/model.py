@@ -16,6 +16,10 @@ from optimizer.counters import OwnCounters, Place
 T = TypeVar("T")
 
 
+RESUME_ROOM_RATIO = 0.05
+"""To spare above the floor when a hold-off ends: share of the memory or of the least limit."""
+
+
 class Resource(enum.Enum):
     """What is held at a level."""
 
@@ -104,7 +108,7 @@ class Utilisation:
     own_ratio: float
     capacity: float
     room_ratio: float
-    resume_ratio: float = 0.05
+    resume_ratio: float = RESUME_ROOM_RATIO
 
     @property
     def organic_ratio(self) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from optimizer.adapters.mountinfo import parse_mounts
+from optimizer.adapters.mountinfo import Mount, parse_mounts
 from optimizer.counters import DiskCounters, Place
 
 _PENDING = ("bytes_may_use", "bytes_reserved")
@@ -48,11 +48,12 @@ class DiskSensor:
         telling the figures of what is below. Call it again after a mount.
         """
         self.moved = False
+        table = mounted(self._proc)
         self._watched = tuple(
             _Watched(
                 place=place,
                 device=_device_of(place.mount),
-                pending=btrfs_allocation(place.mount, self._proc, self._sysfs),
+                pending=btrfs_allocation(place.mount, table, self._sysfs),
             )
             for place in places
         )
@@ -107,17 +108,19 @@ class DiskSensor:
         )
 
 
-def btrfs_allocation(mount: str, proc: Path, sysfs: Path) -> Path | None:
+def mounted(proc: Path) -> tuple[Mount, ...]:
+    """The mount table; empty where there is none to be read."""
+    try:
+        return parse_mounts((proc / "self/mountinfo").read_text(errors="surrogateescape"))
+    except OSError:
+        return ()
+
+
+def btrfs_allocation(mount: str, table: tuple[Mount, ...], sysfs: Path) -> Path | None:
     """Where btrfs tells what statvfs(2) does not count yet; None for other filesystems.
 
     Source: Linux fs/btrfs/sysfs.c, the directory allocation.
     """
-    if sys.platform != "linux":
-        return None
-    try:
-        table = parse_mounts((proc / "self/mountinfo").read_text(errors="surrogateescape"))
-    except OSError:
-        return None
     found = [one for one in table if one.point == mount]
     if not found or found[-1].kind != "btrfs":
         return None

@@ -253,14 +253,6 @@ def holds_lazily(metric: MemoryMetric) -> bool:
     return numbers is not None and (int(numbers[1]), int(numbers[2])) >= _MADV_FREE_SINCE
 
 
-def is_running(pid: int) -> bool:
-    """Whether a process has that number and has not ended."""
-    try:
-        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False
-
-
 def same_device(mount: str) -> tuple[str, ...]:
     """All mount points of the block device that is mounted there; subvolumes and binds included."""
     table = psutil.disk_partitions(all=True)

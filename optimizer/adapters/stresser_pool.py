@@ -168,7 +168,7 @@ class StresserPool:
     def _lingers(self, arguments: tuple[str, ...]) -> bool:
         """Whether one that was ended is still there: its filesystem hangs, and so would another."""
         path = path_of(arguments)
-        return path is not None and any(path_of(p.arguments) == path for p in self._dying)
+        return path is not None and any(p.path == path for p in self._dying)
 
     def states(self) -> PerResource[StresserState]:
         """What runs, by which kernel means, and what went wrong last."""
@@ -206,7 +206,7 @@ class StresserPool:
             for _ in range(count):
                 process = self._start(resource, arguments)
                 self._running[resource].append(process)
-                self._faults.pop(path_of(arguments) or "", None)
+                self._faults.pop(process.path or "", None)
                 if resource is Resource.CPU:
                     self._stirs(process.output, True)
         except OSError as exc:
@@ -260,19 +260,17 @@ class StresserPool:
         """The ledger of each path; one that was ended holds until it has gone."""
         held: dict[str, int] = {}
         for process in (*self._running[Resource.DISK], *self._dying):
-            path = path_of(process.arguments)
-            if path is not None:
-                held[path] = held.get(path, 0) + int(process.held)
+            if process.path is not None:
+                held[process.path] = held.get(process.path, 0) + int(process.held)
         return tuple(held.items())
 
     def _refused(self) -> tuple[str, ...]:
         """Where growth was refused since last asked, not by our own floor, or nobody answers."""
         now_s, found = self._monotonic(), []
         for process in self._running[Resource.DISK]:
-            path = path_of(process.arguments)
             refused, process.refused = process.refused, False
-            if path is not None and (refused or process.stuck(now_s)):
-                found.append(path)
+            if process.path is not None and (refused or process.stuck(now_s)):
+                found.append(process.path)
         return tuple(found)
 
     def _state(self, resource: Resource) -> StresserState:
@@ -295,11 +293,10 @@ class StresserPool:
         """What is wrong on each path: with the stresser there, or with the one that ended."""
         now_s, found = self._monotonic(), dict(self._faults)
         for process in (*self._running[Resource.DISK], *self._dying):
-            path = path_of(process.arguments)
-            if path is None:
+            if process.path is None:
                 continue
             if process.stuck(now_s):
-                found[path] = "does not answer: the filesystem is frozen or its disk hangs"
+                found[process.path] = "does not answer: the filesystem is frozen or its disk hangs"
             elif process.last_error is not None:
-                found[path] = process.last_error
+                found[process.path] = process.last_error
         return found

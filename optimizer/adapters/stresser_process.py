@@ -50,6 +50,7 @@ class StresserProcess:
     def __init__(self, resource: Resource, arguments: tuple[str, ...]) -> None:
         self.resource = resource
         self.arguments = arguments
+        self.path = path_of(arguments)
         self.pids: tuple[int, ...] = ()
         self.held = 0.0
         self.means: tuple[str, ...] = ()
@@ -179,9 +180,7 @@ class StresserProcess:
         else:
             cause, what = ExitCause.FAILED, f"exit code {code}"
         detail = f"{what}: {self.last_error}" if self.last_error else what
-        return StresserExit(
-            resource=self.resource, cause=cause, detail=detail, path=path_of(self.arguments)
-        )
+        return StresserExit(resource=self.resource, cause=cause, detail=detail, path=self.path)
 
     def stuck(self, now_s: float) -> bool:
         """Whether the kernel has kept it waiting, deaf to all signals, since a look before.
@@ -207,7 +206,7 @@ class StresserProcess:
         """Whether all of its processes have ended; reaps the one that is our child."""
         if self._process.poll() is None:
             return False
-        return not any(_alive(pid) for pid in self.pids)
+        return not any(is_running(pid) for pid in self.pids)
 
     def close(self) -> None:
         """Let go of the pipes of an ended stresser."""
@@ -263,7 +262,7 @@ def process_cpu_s(pid: int) -> float | None:
     return float(times.user + times.system)
 
 
-def _alive(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     """Whether a process still runs; one that only waits to be reaped by init does not."""
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from optimizer.control.brake import Brake, OwnHours, caps, charge, press
-from optimizer.control.drain import GIVE_AHEAD_S, TIGHT_AHEAD_S, TIGHT_RATIO, Drain, watch
+from optimizer.control.drain import GIVE_AHEAD_S, Drain, watch
 from optimizer.control.estimate import disk_utilisation, memory_utilisation
 from optimizer.control.governor import ANTI_WINDUP_S
 from optimizer.control.guard import Limited
@@ -275,5 +275,4 @@ def _ahead(memory: Utilisation, drain: Drain) -> Utilisation:
 def _tight(drain: Drain, memory: Utilisation | None) -> bool:
     if memory is None or memory.own_ratio <= 0:
         return False
-    lost_ratio = drain.lost_bytes(TIGHT_AHEAD_S) / memory.capacity
-    return memory.room_ratio - lost_ratio < TIGHT_RATIO
+    return drain.is_tight(memory.room_ratio * memory.capacity, memory.capacity)

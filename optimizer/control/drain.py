@@ -42,6 +42,10 @@ class Drain(NamedTuple):
         """What will be taken in so many seconds at this pace."""
         return self.per_s * in_s
 
+    def is_tight(self, room_bytes: float, size_bytes: float) -> bool:
+        """Whether little room is left of so much, or will be soon at this pace."""
+        return room_bytes - self.lost_bytes(TIGHT_AHEAD_S) < TIGHT_RATIO * size_bytes
+
 
 def watch(before: Drain, left_bytes: float, now_s: float) -> Drain:
     """What is to be said after a reading: a faster pace counts at once."""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from optimizer.control.spread import room_of
 from optimizer.counters import CpuCounters, DiskCounters, MemoryCounters, Reading
-from optimizer.model import PerResource, Sample, Utilisation
+from optimizer.model import RESUME_ROOM_RATIO, PerResource, Sample, Utilisation
 from optimizer.orders import MemoryMetric, Policy
 
-RESUME_ROOM_RATIO = 0.05
-"""To spare above the floor when a hold-off ends: share of the memory or of the least limit."""
 _BACKWARD_IDLE_TOLERANCE_S = 0.02
 """How far the idle counter may run back, per CPU, before the reading is discarded.
 

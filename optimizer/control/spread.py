@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from optimizer.control.drain import GIVE_AHEAD_S, TIGHT_AHEAD_S, TIGHT_RATIO, Drain, watch
+from optimizer.control.drain import GIVE_AHEAD_S, Drain, watch
 from optimizer.control.guard import RESUME_S
 from optimizer.counters import DiskCounters
 from optimizer.model import ExitCause, Observation, Part, Reason, Resource
@@ -140,12 +140,13 @@ def _share(disk: DiskCounters, held: int, rest: Rest | None, drain: Drain, order
 
 def tight(state: Spread, among: tuple[Share, ...], policy: Policy) -> bool:
     """Whether little is left somewhere beside what we hold, or will be soon at this pace."""
-    for share in among:
-        lost = state.drains[share.disk.place.path].lost_bytes(TIGHT_AHEAD_S)
-        room = _room(share.disk, policy.disk_floor) - lost
-        if share.held_bytes > 0 and room < TIGHT_RATIO * share.disk.size_bytes:
-            return True
-    return False
+    return any(
+        share.held_bytes > 0
+        and state.drains[share.disk.place.path].is_tight(
+            _room(share.disk, policy.disk_floor), share.disk.size_bytes
+        )
+        for share in among
+    )
 
 
 def kept(state: Spread, orders: Orders) -> tuple[Part, ...]:

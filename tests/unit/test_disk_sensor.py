@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.adapters.disk_sensor import DiskSensor, btrfs_allocation, pending_bytes
+from optimizer.adapters.disk_sensor import DiskSensor, btrfs_allocation, mounted, pending_bytes
 from optimizer.adapters.memory_sensor import parse_stalled_s, parse_swapped_out
 from optimizer.adapters.platform import is_thin, mount_point_of
 from optimizer.counters import Place
@@ -56,16 +56,17 @@ def test_btrfs_tells_what_statvfs_does_not_count_yet(tmp_path: Path) -> None:
     (proc / "self/mountinfo").write_text(
         f"31 20 0:40 / /data rw - btrfs {device} rw\n32 20 0:41 / /x rw - ext4 /dev/vdc rw\n"
     )
-    assert btrfs_allocation("/data", proc, sysfs) is None
+    table = mounted(proc)
+    assert btrfs_allocation("/data", table, sysfs) is None
     for kind in ("mixed", "data"):
         (sysfs / "fs/btrfs/0b-1c/devices/vdb").mkdir(parents=True, exist_ok=True)
         folder = sysfs / "fs/btrfs/0b-1c/allocation" / kind
         folder.mkdir(parents=True)
         (folder / "bytes_may_use").write_text("100\n")
         (folder / "bytes_reserved").write_text("20\n")
-        assert btrfs_allocation("/data", proc, sysfs) == folder
+        assert btrfs_allocation("/data", table, sysfs) == folder
     assert pending_bytes(folder) == 120
-    assert btrfs_allocation("/x", proc, sysfs) is None
+    assert btrfs_allocation("/x", table, sysfs) is None
 
 
 @linux_only
