@@ -26,6 +26,7 @@ fi
 bin=$venv/bin
 "$bin/ruff" check .
 "$bin/ruff" format --check .
+"$bin/vermin" --quiet --no-tips --target=3.7- --violations recover/*.py
 "$bin/mypy" --platform linux
 "$bin/mypy" --platform win32
 if [ $# -eq 0 ]; then set -- -m "not long"; fi

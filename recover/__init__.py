@@ -1,0 +1,1 @@
+"""The recovery tool: an island of standard library only, for any Python from 3.7 on."""
