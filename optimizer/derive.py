@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from optimizer.adapters import platform
 from optimizer.adapters.memory_scope import MemoryScope
-from optimizer.control.disks import Scope, choose, eligible, keep
+from optimizer.control.disks import Scope, choose, eligible, keep, may_hang
 from optimizer.control.host import class_target_ratio, host_class, nominal_memory_gb, targets
 from optimizer.model import PerResource, Reason
 from optimizer.orders import Floor, HostClass, Policy, Settled
@@ -114,20 +114,23 @@ def memory_shards(settings: Settings, memory_bytes: int) -> int:
 def disk_scope(settings: Settings, previous: Scope | None) -> Scope:
     """Which filesystems count, and where space is held; where it was held before if possible."""
     path = settings.disk_stress_path
-    if path is not None and not path.is_dir():
-        note = f"DISK_STRESS_PATH={path} is no directory; make it, or mount the disk that has it."
-        return Scope(places=(), reason=Reason.NO_DISK, note=note)
     mounts = platform.mounts()
     allowed = settings.disk_allow or frozenset()
     candidates = () if path is not None else eligible(mounts, allowed)
+    hanging = frozenset(mount.mount for mount in mounts if may_hang(mount))
     chosen = choose(
         mounts,
         data_disk_only=settings.data_disk_only,
-        stress_path=None if path is None else platform.resolved(path),
+        stress_path=None if path is None else platform.resolved(path, hanging),
         usage=platform.available_bytes(mount.mount for mount in candidates),
         allowed=allowed,
     )
-    return chosen if previous is None else keep(chosen, previous)
+    kept = chosen if previous is None else keep(chosen, previous)
+    # Asked only now, when it is known to be on a disk that answers.
+    if path is not None and kept.places and not path.is_dir():
+        note = f"DISK_STRESS_PATH={path} is no directory; make it, or mount the disk that has it."
+        return Scope(places=(), reason=Reason.NO_DISK, note=note)
+    return kept
 
 
 def _targets(settings: Settings, machine: Machine) -> PerResource[float]:

@@ -7,7 +7,7 @@ import platform
 import re
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,8 @@ _NAMES = {
 """ID of os-release(5) in lower case -> the name that the configuration uses."""
 
 LINUX_GENERIC = "linux_generic"
+_LINKS_MOST = 40
+"""Links followed in one path. Source: path_resolution(7)."""
 
 
 def detect(os_release_text: str | None, system: str) -> str:
@@ -143,15 +145,47 @@ def available_bytes(mount_points: Iterable[str]) -> dict[str, int]:
     return available
 
 
-def resolved(path: Path) -> str:
-    """The absolute path with all links resolved, so that its filesystem can be told by prefix."""
-    real = os.path.realpath(path)
+def resolved(path: Path, untouched: Collection[str] = ()) -> str:
+    """The absolute path with all links resolved, so that its filesystem can be told by prefix.
+
+    Nothing at or below a mount point in `untouched` is looked at, because a
+    filesystem whose server is gone can hang whoever asks: what lies there is
+    taken as it is written.
+    """
+    real = os.path.realpath(path) if not untouched else _walked(str(path), untouched)
     if sys.platform == "darwin":
         # Directories such as /Users live on the data volume but show below the read-only one.
         below_data = f"/System/Volumes/Data{real}"
         if os.path.exists(below_data) and os.path.samefile(real, below_data):
             return below_data
     return real
+
+
+def _walked(path: str, untouched: Collection[str]) -> str:
+    """As os.path.realpath(), but it stops before a mount point that must not be touched."""
+    here, names, links = os.sep, path.split(os.sep)[::-1], 0
+    while names:
+        name = names.pop()
+        if name in {"", "."}:
+            continue
+        if name == "..":
+            here = os.path.dirname(here)
+            continue
+        below = os.path.join(here, name)
+        if below in untouched:
+            return os.path.normpath(os.path.join(below, *names[::-1]))
+        try:
+            target = os.readlink(below)
+        except OSError:
+            here = below  # no link, or nothing is there
+            continue
+        links += 1
+        if links > _LINKS_MOST:
+            return os.path.normpath(os.path.join(below, *names[::-1]))
+        if target.startswith(os.sep):
+            here = os.sep
+        names += target.split(os.sep)[::-1]
+    return here
 
 
 def _os_release_text() -> str | None:

@@ -154,6 +154,12 @@ def refusal(mount: Mount, allowed: frozenset[str] = frozenset()) -> str | None:
     return next((why for applies, why in reasons if applies), None)
 
 
+def may_hang(mount: Mount) -> bool:
+    """Whether asking this filesystem anything may wait for ever, for it is served by others."""
+    kind = mount.fstype.casefold()
+    return mount.network or kind in _NETWORK_TYPES or kind.startswith(("fuse", "autofs"))
+
+
 def eligible(mounts: Iterable[Mount], allowed: frozenset[str] = frozenset()) -> tuple[Mount, ...]:
     """The filesystems on which space may be held, one mount for each device.
 

@@ -166,3 +166,38 @@ def test_a_path_is_resolved_before_its_filesystem_is_looked_up(tmp_path: Path) -
     (tmp_path / "link").symlink_to(tmp_path / "real")
     path = resolved(tmp_path / "link" / "new")
     assert path.endswith(f"real{os.sep}new")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+def test_nothing_is_asked_of_a_filesystem_that_may_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Below its mount point, also when a link leads there, the path stays as it is written."""
+    dead = tmp_path / "dead"
+    dead.mkdir()
+    (dead / "deeper").symlink_to(tmp_path)
+    (tmp_path / "link").symlink_to("dead/../dead/./deeper")
+    asked: list[str] = []
+    real_readlink = os.readlink
+
+    def readlink(path: str) -> str:
+        asked.append(path)
+        return real_readlink(path)
+
+    monkeypatch.setattr(os, "readlink", readlink)
+    for path in (dead / "deeper" / "x", tmp_path / "link" / "x"):
+        assert resolved(path, {str(dead)}) == str(dead / "deeper" / "x")
+    assert not [path for path in asked if path.startswith(str(dead))]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+def test_the_careful_walk_agrees_with_the_usual_one(tmp_path: Path) -> None:
+    """Links, relative and absolute, dots, loops and missing ends: as os.path.realpath() says."""
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "up").symlink_to("a/../a/b")
+    (tmp_path / "a" / "full").symlink_to(tmp_path / "up")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("up/x", "a/full", "a/full/../c", "up/..//./a", "none/../a", "up/none/y"):
+        path = tmp_path / name
+        assert resolved(path, {"/nowhere"}) == os.path.realpath(path)
+    assert resolved(tmp_path / "loop" / "x", {"/nowhere"}).endswith("loop/x")
