@@ -8,15 +8,17 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from optimizer.adapters import platform
+from optimizer.adapters import mark, platform
 from optimizer.adapters.clock import WakeableClock
 from optimizer.adapters.cpu_scope import CapacityWatch
 from optimizer.adapters.glances import GlancesWeb
 from optimizer.adapters.history import SqliteHistory
+from optimizer.adapters.identity import identify
 from optimizer.adapters.idle_group import IdleGroup
 from optimizer.adapters.instance_lock import Holder, InstanceLock, holder
 from optimizer.adapters.memory_scope import MemoryScope
 from optimizer.adapters.mountinfo import MountTable
+from optimizer.adapters.roster import ROSTER_NAME, Listed, Roster
 from optimizer.adapters.sensors import HostSensors
 from optimizer.adapters.status_file import StatusFile
 from optimizer.adapters.stresser_pool import StresserPool
@@ -61,6 +63,13 @@ def run(
     """
     lock = InstanceLock(directories.runtime / LOCK_NAME)
     lock.acquire()
+    mark.set_mark(
+        {
+            "state": str(directories.state),
+            "runtime": str(directories.runtime),
+            "log": str(directories.log),
+        }
+    )
     try:
         with WakeableClock() as clock:
             return _run_locked(loaded, directories, clock, watch, log, announce)
@@ -105,6 +114,8 @@ def _run_locked(
         log=log,
     )
 
+    roster = Roster(runtime / ROSTER_NAME, log)
+
     def applied(derived: Derived) -> None:
         capacity.scope = derived.cpu_scope
         memory_scope.scope = derived.memory_scope
@@ -121,6 +132,11 @@ def _run_locked(
         log=log,
         disks_moved=lambda: mounts.changed() or sensors.disks.moved,
     )
+
+    def tend() -> None:
+        upkeep.tend()
+        enrol_page(roster, page)
+
     group = IdleGroup(log=log)
     group.make()
     pool = StresserPool(
@@ -131,6 +147,8 @@ def _run_locked(
         stirs=clock.call,
         cpu_scale=lambda: capacity.capacity.capacity_cpus / capacity.capacity.workers,
         cpu_room=lambda: capacity.capacity,
+        enrol=lambda listed: roster.show("stressers", listed),
+        log=log,
     )
     publisher = Publisher(
         host=host_facts(machine, clock.utc(), holding.boot_id if holding else None),
@@ -150,7 +168,7 @@ def _run_locked(
         ),
         settled=upkeep.settled,
         disk_reason=upkeep.disk_reason,
-        tend=upkeep.tend,
+        tend=tend,
         own_hours=own_hours(
             history,
             clock.utc(),
@@ -162,16 +180,25 @@ def _run_locked(
     _obey_signals(daemon, watch)
     announce(machine, upkeep.derived)
     page.start()
+    enrol_page(roster, page)
     try:
         return daemon.run()
     finally:
         group.remove(GROUP_REMOVE_S)
         page.stop(1.0)
+        enrol_page(roster, page)
+        roster.close()
         sensors.close()
         mounts.close()
         history.close()
         for name in (STATUS_NAME, TEXT_NAME):
             (runtime / name).unlink(missing_ok=True)
+
+
+def enrol_page(roster: Roster, page: GlancesWeb) -> None:
+    """Let the roster name the web page's process, if there is one."""
+    who = None if page.pid is None else identify(page.pid, parent=os.getpid())
+    roster.show("page", () if who is None else (Listed(who, "page", None),))
 
 
 def own_hours(

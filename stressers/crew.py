@@ -90,7 +90,7 @@ class ForkCrew:
 
     `means` are taken for each worker once it is armed; only then it begins.
     `own` are descriptors of the crew that a worker must not keep. `life_fd` is
-    the controller's life pipe, if any.
+    the controller's life pipe, if any. `mark` sets a worker's own mark.
     """
 
     def __init__(
@@ -101,6 +101,7 @@ class ForkCrew:
         *,
         life_fd: int | None = None,
         own: tuple[int, ...] = (),
+        mark: Callable[[], object] = lambda: None,
     ) -> None:
         self.board = board
         self.pids: dict[int, int] = {}
@@ -112,6 +113,7 @@ class ForkCrew:
         self._means = means
         self._life_fd = life_fd
         self._own = own
+        self._mark = mark
         self._wakes: dict[int, int] = {}
         self.back_fd, self._back_write = os.pipe()
         os.set_blocking(self.back_fd, False)
@@ -165,6 +167,7 @@ class ForkCrew:
         # A worker that kept these would hide the crew's end from the others and the controller.
         for descriptor in (*self._own, *self._wakes.values(), wake_write, self.back_fd):
             os.close(descriptor)
+        self._mark()
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 0)
         os.dup2(nothing, 1)

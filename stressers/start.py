@@ -6,7 +6,7 @@ import os
 import sys
 from functools import partial
 
-from stressers import kernel, worker
+from stressers import kernel, mark, worker
 from stressers.board import Board
 from stressers.run import Leased, Source, Work, run
 
@@ -25,7 +25,17 @@ class Order:
     `metric` is one of reclaim.METRICS, `allowed` see place.check_place().
     """
 
-    __slots__ = ("allowed", "controller", "group", "kind", "life_fd", "metric", "path", "workers")
+    __slots__ = (
+        "allowed",
+        "controller",
+        "group",
+        "kind",
+        "life_fd",
+        "mark",
+        "metric",
+        "path",
+        "workers",
+    )
 
     def __init__(self, kind: str, workers: int) -> None:
         self.kind = kind
@@ -36,17 +46,20 @@ class Order:
         self.controller: int | None = None
         self.life_fd: int | None = None
         self.group: str | None = None
+        self.mark = -1
+        """The descriptor of our mark of identity; -1: none."""
 
 
 def start(
     order: Order, teller: Teller, source_of: Callable[[AnyDoor], Source], *, stdin: bool
 ) -> int:
     """Arm, fork, work, release; the exit code. Raises OSError when something is denied."""
+    boot = _mark(order)
     renew_alarm, guards = _arm(order)
     door = _door(0 if stdin else None)
     body, own_means, means = _duty(order)
     own_denied = kernel.take_all(own_means)
-    work = _work(order, teller, partial(_crew, order, door, body, means))
+    work = _work(order, teller, partial(_crew, order, door, body, means, boot))
 
     def means_of(denied: int) -> tuple[list[str], list[str]]:
         have, lack = kernel.named(means, denied)
@@ -62,6 +75,16 @@ def leased(order: Order, door: AnyDoor) -> Leased:
     return Leased(door, order.kind, order.controller or os.getppid())
 
 
+def _mark(order: Order) -> str:
+    """Mark this process; the name of this boot, empty where there is none."""
+    try:
+        boot = mark.boot_id()
+    except OSError:
+        return ""
+    order.mark = mark.set_mark("stresser", order.kind, order.controller, boot)
+    return boot
+
+
 def _arm(order: Order) -> tuple[Callable[[float], None], tuple[list[str], list[str]]]:
     """Arm this process; how to renew its alarm, and which guards are in force and missing."""
     controller, life_fd = order.controller, order.life_fd
@@ -72,7 +95,10 @@ def _arm(order: Order) -> tuple[Callable[[float], None], tuple[list[str], list[s
         alarm = False
     else:
         renew, alarm = worker.renew_alarm, worker.arm_alarm(worker.FIRST_LEASE_S)
-    tried: list[tuple[str, str, bool]] = [("lease alarm", worker.ALARM_COST, alarm)]
+    tried: list[tuple[str, str, bool]] = [
+        ("lease alarm", worker.ALARM_COST, alarm),
+        ("mark of identity", mark.COST, order.mark >= 0),
+    ]
     # One descriptor to wake each worker, and one to watch the memory of each.
     worker.limit_crew(order.workers * (2 if order.kind == "memory" else 1))
     if controller is not None:
@@ -98,6 +124,7 @@ def _crew(
     door: AnyDoor,
     body: Callable[[AnyPost], None],
     means: tuple[kernel.Mean, ...],
+    boot: str,
     board: Board,
 ) -> AnyCrew:
     if sys.platform == "win32":
@@ -108,7 +135,15 @@ def _crew(
         return ThreadCrew(board, body, means, door.called)
     from stressers.crew import ForkCrew  # noqa: PLC0415  # does not exist on Windows
 
-    crew = ForkCrew(board, body, means, life_fd=order.life_fd, own=door.own)
+    own = door.own if order.mark < 0 else (*door.own, order.mark)
+    crew = ForkCrew(
+        board,
+        body,
+        means,
+        life_fd=order.life_fd,
+        own=own,
+        mark=partial(mark.set_mark, "worker", order.kind, order.controller, boot),
+    )
     door.watch(crew.back_fd)
     return crew
 

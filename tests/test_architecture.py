@@ -90,6 +90,11 @@ PARTS = {
         "optimizer.adapters.cgroups",
         "optimizer.adapters.mountinfo",
     },
+    "optimizer.adapters.dying": {"optimizer.adapters.stresser_process"},
+    "optimizer.adapters.instance_lock": {"optimizer.adapters.identity"},
+    "optimizer.adapters.mark": {"optimizer.adapters.identity"},
+    "optimizer.adapters.roster": {"optimizer.adapters.identity"},
+    "optimizer.adapters.stresser_process": {"optimizer.adapters.identity"},
     "optimizer.adapters.log": {"optimizer.adapters.log_file"},
     "optimizer.adapters.cgroups": {"optimizer.adapters.mountinfo"},
     "optimizer.adapters.cpu_scope": {
@@ -115,7 +120,11 @@ PARTS = {
         "optimizer.adapters.memory_sensor",
     },
     "optimizer.adapters.switch": {"optimizer.adapters.releases"},
-    "optimizer.adapters.stresser_pool": {"optimizer.adapters.stresser_process"},
+    "optimizer.adapters.stresser_pool": {
+        "optimizer.adapters.dying",
+        "optimizer.adapters.roster",
+        "optimizer.adapters.stresser_process",
+    },
 }
 USES_STRESSER_PROTOCOL = {"optimizer.adapters.stresser_process"}
 

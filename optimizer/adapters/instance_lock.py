@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from optimizer.adapters.identity import boot_id, identify
 from optimizer.errors import AlreadyRunningError, OptimizerError
 
 if sys.platform == "win32":
@@ -163,8 +164,15 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 def _write_holder(descriptor: int) -> None:
+    who = identify(os.getpid())
     content = json.dumps(
-        {"pid": os.getpid(), "started_utc_s": round(time.time(), 3), "boot_id": _boot_id()}
+        {
+            "pid": os.getpid(),
+            "started_utc_s": round(time.time(), 3),
+            "boot_id": boot_id(),
+            "start": None if who is None else who.start,
+            "pidfs": None if who is None else who.pidfs,
+        }
     )
     # The lock is what counts: a full disk costs the name of its holder, not the start.
     with suppress(OSError):
@@ -215,16 +223,6 @@ def _described(found: Holder) -> str:
         return who
     since = datetime.fromtimestamp(found.started_utc_s, tz=UTC)
     return f"{who}, started {since:%Y-%m-%d %H:%M:%S} UTC,"
-
-
-def _boot_id() -> str | None:
-    """Linux's name for this boot; None elsewhere. Source: random(4)."""
-    if sys.platform != "linux":
-        return None
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    except OSError:
-        return None
 
 
 def _unlink(path: Path) -> None:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from optimizer.adapters.dying import Dying
+from optimizer.adapters.roster import Listed
 from optimizer.adapters.stresser_process import StresserProcess, path_of
 from optimizer.counters import OwnCounters
 from optimizer.model import (
@@ -20,6 +22,7 @@ from optimizer.model import (
     StresserExit,
 )
 from optimizer.outcome import StresserState
+from optimizer.ports import Log
 
 _POLL_S = 0.005
 
@@ -40,6 +43,9 @@ class StresserPool:
     `stirs` is told with which descriptor a CPU stresser calls, and when it no
     longer does.
 
+    `enrol` is told who belongs to us whenever that has changed, `kill_group`
+    ends what is left in the control group.
+
     The pool decides nothing: a lease above 0 starts what is not there, `stop`
     ends what is. Each filesystem has a stresser of its own.
     """
@@ -56,8 +62,12 @@ class StresserPool:
         start: Start = StresserProcess,
         monotonic: Callable[[], float] = time.monotonic,
         stirs: Callable[[int, bool], None] = lambda _descriptor, _begin: None,
+        enrol: Callable[[tuple[Listed, ...]], None] = lambda _listed: None,
+        kill_group: Callable[[], None] = lambda: None,
+        log: Log | None = None,
     ) -> None:
         self._stirs = stirs
+        self._enrol = enrol
         self._cpus = cpus
         self._memory = memory
         self._disk = disk
@@ -68,7 +78,8 @@ class StresserPool:
         self._start = start
         self._monotonic = monotonic
         self._running: dict[Resource, list[StresserProcess]] = {r: [] for r in Resource}
-        self._dying: list[StresserProcess] = []
+        self._dying = Dying(monotonic=monotonic, kill_group=kill_group, log=log)
+        self._enrolled: tuple[object, ...] = ()
         self._retired_cpu_s = 0.0
         self._scale = 1.0
         self._failures: list[StresserExit] = []
@@ -89,6 +100,7 @@ class StresserPool:
                 self._ended(process, over)
         if self._dying:
             self._reap()
+        self._tell_who()
         return Observation(
             own=OwnCounters(
                 cpu_s=self.cpu_used_s(),
@@ -108,7 +120,7 @@ class StresserPool:
             for process in processes:
                 used_s += process.cpu_s()
         for process in self._dying:
-            used_s += process.cpu_s()
+            used_s += process.cpu_s_at_end()
         return used_s
 
     def renew_cpu(self, demand_ratio: float) -> bool:
@@ -126,6 +138,7 @@ class StresserPool:
                 self._end_all(decision.resource)
             if not decision.stop:
                 self._obey(decision)
+        self._tell_who()
 
     def _obey(self, decision: Decision) -> None:
         """End what would be started otherwise now, start what lacks, renew all."""
@@ -135,7 +148,8 @@ class StresserPool:
         now_s, before = self._monotonic(), list(self._running[resource])
         for arguments, lease in leases.items():
             lacking = self._copies(resource) - sum(p.arguments == arguments for p in before)
-            if lease > 0 and lacking > 0 and not self._lingers(arguments):
+            lingers = self._dying.linger(resource, path_of(arguments))
+            if lease > 0 and lacking > 0 and not lingers:
                 self._launch(resource, arguments, lacking)
         for process in self._running[resource]:
             lease = leases[process.arguments]
@@ -165,11 +179,6 @@ class StresserPool:
         running = bool(self._running[Resource.CPU])
         return resource is Resource.CPU and running and self._cpu_room() != self._room
 
-    def _lingers(self, arguments: tuple[str, ...]) -> bool:
-        """Whether one that was ended is still there: its filesystem hangs, and so would another."""
-        path = path_of(arguments)
-        return path is not None and any(p.path == path for p in self._dying)
-
     def states(self) -> PerResource[StresserState]:
         """What runs, by which kernel means, and what went wrong last."""
         return PerResource(
@@ -191,7 +200,18 @@ class StresserPool:
             self._reap()
             time.sleep(_POLL_S)
         self._reap()
-        return tuple(pid for process in self._dying for pid in process.pids)
+        self._tell_who()
+        return tuple(pid for process in self._dying for pid in process.left())
+
+    def _tell_who(self) -> None:
+        """Say who belongs to us, if that has changed."""
+        living = [p for processes in self._running.values() for p in processes]
+        everyone = (*living, *self._dying)
+        known = tuple(process.known for process in everyone)
+        if known == self._enrolled:
+            return
+        self._enrolled = known
+        self._enrol(tuple(one for process in everyone for one in _listed(process)))
 
     def _stirring(self) -> list[StresserProcess]:
         """Those that have reported or ended; where that cannot be asked, all of them."""
@@ -242,16 +262,14 @@ class StresserPool:
     def _end(self, process: StresserProcess) -> None:
         if process.resource is Resource.CPU:
             self._stirs(process.output, False)
-        process.kill()
         self._running[process.resource].remove(process)
-        self._dying.append(process)
+        self._dying.end(process)
 
     def _reap(self) -> None:
         """Never waits: what has not ended yet is looked at again in the next cycle."""
-        for process in [p for p in self._dying if p.gone()]:
-            self._retired_cpu_s += process.cpu_s()
+        for process in self._dying.bury():
+            self._retired_cpu_s += process.cpu_s_at_end()
             process.close()
-            self._dying.remove(process)
 
     def _held(self, resource: Resource) -> int:
         return int(sum(process.held for process in self._running[resource]))
@@ -285,9 +303,12 @@ class StresserPool:
             place=", ".join(p.place for p in processes if p.place) or None,
             last_error=None
             if on_disk
-            else error or (None if processes else self._last_error.get(resource)),
+            else error or self._dying.stuck(resource) or self._error_before(resource),
             faults=tuple(self._faults_now().items()) if on_disk else (),
         )
+
+    def _error_before(self, resource: Resource) -> str | None:
+        return None if self._running[resource] else self._last_error.get(resource)
 
     def _faults_now(self) -> dict[str, str]:
         """What is wrong on each path: with the stresser there, or with the one that ended."""
@@ -300,3 +321,12 @@ class StresserPool:
             elif process.last_error is not None:
                 found[process.path] = process.last_error
         return found
+
+
+def _listed(process: StresserProcess) -> list[Listed]:
+    """The crew first, then its workers."""
+    kind = process.resource.value
+    return [
+        Listed(who, "stresser" if who.pid == process.pid else "worker", kind)
+        for who in process.known
+    ]

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import psutil
 
+from optimizer.adapters import identity
+from optimizer.adapters.identity import Identity, identify
 from optimizer.model import ExitCause, Resource, StresserExit
 from stressers import lease
 
@@ -88,7 +90,14 @@ class StresserProcess:
             if life_read is not None:
                 os.close(life_read)
         self.pids = (self._process.pid,)
+        crew = identify(self._process.pid, parent=os.getpid())
+        self.known: tuple[Identity, ...] = () if crew is None else (crew,)
         self._reports = _reports_of(self._process)
+
+    @property
+    def pid(self) -> int:
+        """The crew's."""
+        return self._process.pid
 
     def renew(self, wanted: float, now_s: float, level: float | None = None) -> None:
         """Send the lease when it has changed or its renewal is due; never blocks for long.
@@ -139,7 +148,7 @@ class StresserProcess:
     def _heard(self, report: dict[str, object]) -> None:
         kind = report["report"]
         if kind == "ready":
-            self.pids = tuple(int(str(pid)) for pid in _list(report["pids"]))
+            self._enrol(tuple(int(str(pid)) for pid in _list(report["pids"])))
             self.means = tuple(str(item) for item in _list(report["means"]))
             self.missing = tuple(str(item) for item in _list(report["missing"]))
             place = report.get("place")
@@ -156,12 +165,28 @@ class StresserProcess:
         elif kind == "error":
             self._error = str(report["message"])[:500]
 
+    def _enrol(self, pids: tuple[int, ...]) -> None:
+        """Know its workers from now on: those are children of the crew, whatever it says."""
+        crew = self._process.pid
+        workers = (identify(pid, parent=crew) for pid in pids if pid != crew)
+        own = tuple(who for who in self.known if who.pid == crew)
+        self.pids = pids
+        self.known = own + tuple(who for who in workers if who is not None)
+
     def cpu_s(self) -> float:
         """CPU seconds used by all of its processes until now; never falls."""
+        return self._count(self.pids)
+
+    def cpu_s_at_end(self) -> float:
+        """The same once it was ended: then a pid may be somebody else's already."""
+        return self._count(tuple(who.pid for who in self.known if identity.runs(who)))
+
+    def _count(self, pids: tuple[int, ...]) -> float:
         used = self._cpu_s
-        for pid in self.pids:
+        for pid in pids:
             now = process_cpu_s(pid)
-            if now is not None:
+            # A clock that has fallen is that of another process with the same pid.
+            if now is not None and now >= used.get(pid, 0.0):
                 used[pid] = now
         return sum(used.values())
 
@@ -187,7 +212,7 @@ class StresserProcess:
 
         So it is with a disk stresser on a frozen filesystem or a disk that is gone.
         """
-        if _state(self._process.pid) != "D":
+        if identity.state(self._process.pid) != "D":
             self._stuck_since_s = None
         elif self._stuck_since_s is None:
             self._stuck_since_s = now_s
@@ -202,11 +227,22 @@ class StresserProcess:
         # Popen never signals a process that it has reaped, so this cannot hit another one.
         self._process.kill()
 
+    def kill_again(self) -> None:
+        """End those of its processes that are still there, each for itself."""
+        self.kill()
+        for who in self.known:
+            identity.kill(who)
+
     def gone(self) -> bool:
         """Whether all of its processes have ended; reaps the one that is our child."""
         if self._process.poll() is None:
             return False
-        return not any(is_running(pid) for pid in self.pids)
+        self.known = tuple(who for who in self.known if identity.runs(who))
+        return not self.known
+
+    def left(self) -> dict[int, str]:
+        """State of each of its processes that is still there, by pid."""
+        return {who.pid: identity.state(who.pid) for who in self.known if identity.runs(who)}
 
     def close(self) -> None:
         """Let go of the pipes of an ended stresser."""
@@ -233,17 +269,6 @@ def path_of(arguments: tuple[str, ...]) -> str | None:
     return named.get("--path")
 
 
-def _state(pid: int) -> str:
-    """One letter; empty where it is not told. Source: proc(5), /proc/pid/stat."""
-    if sys.platform != "linux":
-        return ""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return text.rpartition(") ")[2][:1]  # the name before may have brackets and blanks
-
-
 def process_cpu_s(pid: int) -> float | None:
     """CPU seconds that a process has used; None when it is gone.
 
@@ -260,14 +285,6 @@ def process_cpu_s(pid: int) -> float | None:
     except psutil.Error:
         return None
     return float(times.user + times.system)
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process still runs; one that only waits to be reaped by init does not."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
 
 
 _SMALLEST_CHANGE = {

@@ -80,7 +80,7 @@ def _is_free(places: Directories, mounts: frozenset[str], since_utc_s: float) ->
     Or, if it does not say so, that its disk stressers have ended.
     """
     from optimizer.adapters import status_file
-    from optimizer.adapters.stresser_process import is_running
+    from optimizer.adapters.identity import identify
     from optimizer.app import STATUS_NAME
 
     until_s = time.monotonic() + WAIT_S
@@ -97,4 +97,4 @@ def _is_free(places: Directories, mounts: frozenset[str], since_utc_s: float) ->
             if known and not any(here) and status["updated_utc_s"] > since_utc_s:
                 return True
         time.sleep(_LOOK_S)
-    return not any(is_running(pid) for pid in pids)
+    return not any(identify(pid) for pid in pids)
