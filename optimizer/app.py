@@ -21,6 +21,7 @@ from optimizer.adapters.mountinfo import MountTable
 from optimizer.adapters.roster import ROSTER_NAME, Listed, Roster
 from optimizer.adapters.sensors import HostSensors
 from optimizer.adapters.status_file import StatusFile
+from optimizer.adapters.steady import steady_s
 from optimizer.adapters.stresser_pool import StresserPool
 from optimizer.adapters.switch import FileSwitch
 from optimizer.control.brake import OwnHours, known_until, midnight
@@ -162,7 +163,7 @@ def _run_locked(
             sensors=sensors,
             actuators=pool,
             history=history,
-            switch=FileSwitch(directories.state),
+            switch=FileSwitch(directories.state, steady=steady_s),
             notifier=publisher,
             log=log,
         ),

@@ -146,9 +146,11 @@ class OwnCounters:
 class HostReading:
     """All counters of the host at one instant; None where a sensor failed.
 
-    `monotonic_s` is read together with the CPU counters. `disks` holds the
-    eligible filesystems; empty means none. `failures` names the sensors that
-    failed and why, for the log.
+    `monotonic_s` is read together with the CPU counters; `utc_s` is UTC at
+    that instant, `slept_s` how long the host has been suspended until then,
+    beside the monotonic time (0 where that goes on meanwhile, or is not told).
+    `disks` holds the eligible filesystems; empty means none. `failures` names
+    the sensors that failed and why, for the log.
     """
 
     monotonic_s: float
@@ -157,6 +159,12 @@ class HostReading:
     memory: MemoryCounters | None
     disks: tuple[DiskCounters, ...] | None
     failures: tuple[tuple[str, str], ...] = ()
+    slept_s: float = 0.0
+
+    @property
+    def steady_s(self) -> float:
+        """Seconds that no step of a clock moves and that go on in suspend."""
+        return self.monotonic_s + self.slept_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

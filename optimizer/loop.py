@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from optimizer.control.brake import OwnHours
 from optimizer.control.decide import ControlState, decide, decide_cpu, let_go, still_above
+from optimizer.control.passage import STEP_S
 from optimizer.counters import Reading
 from optimizer.model import Observation, Reason
 from optimizer.orders import Orders, Settled
@@ -72,6 +73,7 @@ class Daemon:
         self._calm = False
         self._called = False
         self._full_due_s = float("-inf")
+        self._full_utc_s = (float("inf"), float("-inf"))
         self._gap = False
 
     def stop(self) -> None:
@@ -126,10 +128,13 @@ class Daemon:
     def cycle(self) -> None:
         """One governor cycle: the CPU always, all else each 0.8 s.
 
-        Also when it is tight, when all was calm, and when a stresser has called.
+        Also when it is tight, when all was calm, when a stresser has called, and
+        when the UTC clock was set or the host has slept.
         """
+        clock, (from_utc_s, to_utc_s) = self._ports.clock, self._full_utc_s
         full = self._tight or self._calm or self._called
-        full = full or self._ports.clock.monotonic() >= self._full_due_s
+        full = full or clock.monotonic() >= self._full_due_s
+        full = full or not from_utc_s <= clock.utc() < to_utc_s
         self._cycles += 1
         if full or self._orders is None:
             self._full_cycle()
@@ -141,7 +146,7 @@ class Daemon:
         host = ports.sensors.read()
         seen = ports.actuators.observe()
         reading = Reading(host=host, own=seen.own)
-        self._full_due_s = host.monotonic_s + FULL_S - EASY_CYCLE_S / 2
+        self._full_utc_s = (host.utc_s - STEP_S, host.utc_s + FULL_S)
         self._orders = orders = Orders(
             policy=settled.policy,
             inhibit=ports.switch.inhibit(host.utc_s),
@@ -153,6 +158,8 @@ class Daemon:
         ports.actuators.apply(verdict.plan)
         self._state, self._tight = verdict.state, verdict.tight
         self._calm = verdict.calm and not verdict.tight
+        pause_s = 0.0 if verdict.measuring else FULL_S - EASY_CYCLE_S / 2
+        self._full_due_s = host.monotonic_s + pause_s
         self._log_exits(seen)
         gap, self._gap = verdict.measuring or self._gap, False
         published = self._recorder.take(

@@ -58,13 +58,22 @@ class PeriodMeans:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClockStep:
+    """The UTC clock was set by `seconds` (negative: back); `utc_s` is what it said just after."""
+
+    utc_s: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CycleReport:
     """All that can be said after a cycle; what status, metrics and log are made of.
 
     `recent` is the utilisation over the last ten seconds or so, `sample` the
     last one over a whole CHECK_INTERVAL_SECONDS; None while there is none yet.
     `reading` is what was last read. `own_day_s` is our own CPU time on this UTC
-    day, None where nobody has counted it.
+    day, None where nobody has counted it. `clock_step` is the last one since
+    the start.
     """
 
     utc_s: float
@@ -79,3 +88,4 @@ class CycleReport:
     acknowledged: bool = True
     sensor_failures: tuple[tuple[str, str], ...] = ()
     reading: Reading | None = None
+    clock_step: ClockStep | None = None

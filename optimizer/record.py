@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 from optimizer.control.decide import Verdict
 from optimizer.control.estimate import estimate
+from optimizer.control.passage import Passage
 from optimizer.counters import Reading
 from optimizer.errors import HistoryError
 from optimizer.model import Plan, Reason, Sample
 from optimizer.orders import Orders, Settled
-from optimizer.outcome import CycleReport, PeriodMeans, Record
+from optimizer.outcome import ClockStep, CycleReport, PeriodMeans, Record
 from optimizer.ports import Ports
 
 RECENT_READINGS = 6
@@ -48,6 +49,7 @@ class _Shown:
     sample: Sample | None = None
     means: PeriodMeans | None = None
     acknowledged: bool = True
+    step: ClockStep | None = None
 
 
 class Recorder:
@@ -86,6 +88,7 @@ class Recorder:
         `gap` tells that there was a gap in time since the cycle before, `calm`
         that the next one comes later.
         """
+        self._log_passage(verdict.passage, reading.host.utc_s)
         cpus = verdict.state.track.cpus
         if gap or (cpus and cpus != self._cpus):
             # Nothing can be said over a gap, nor from one number of CPUs to another.
@@ -176,10 +179,22 @@ class Recorder:
             acknowledged=shown.acknowledged,
             sensor_failures=reading.host.failures,
             reading=reading,
+            clock_step=shown.step,
         )
         if recorded:
             self._ports.notifier.recorded(report)
         self._ports.notifier.publish(report)
+
+    def _log_passage(self, passage: Passage, utc_s: float) -> None:
+        """Say when the host has slept and when somebody has set the clock."""
+        if passage.slept_s:
+            self._ports.log.info("host.slept", seconds=round(passage.slept_s, 3))
+        if passage.stepped_s:
+            seconds = round(passage.stepped_s, 3)
+            self._ports.log.warning(
+                "clock.stepped", seconds=seconds, remedy="see that one time service runs here"
+            )
+            self._shown = replace(self._shown, step=ClockStep(utc_s=utc_s, seconds=seconds))
 
     def _log_limits(self, plan: Plan, before: tuple[Reason, ...]) -> None:
         """Say when something begins or ceases to keep the load below its target."""

@@ -68,6 +68,7 @@ class FakeHost:
     has_disk: bool = True
     now_s: float = 1000.0
     utc_offset_s: float = 1_700_000_000.0
+    slept_s: float = 0.0
     failing: frozenset[str] = frozenset()
     busy_s: float = 0.0
     own_cpu_s: float = 0.0
@@ -105,6 +106,15 @@ class FakeHost:
             self.own_cpu_s += own * step * self.cpus
             self.now_s += step
         self.now_s = max(self.now_s, monotonic_s)
+
+    def set_clock(self, seconds: float) -> None:
+        """Somebody sets the UTC clock forwards, or back."""
+        self.utc_offset_s += seconds
+
+    def sleep(self, seconds: float) -> None:
+        """The host is suspended: UTC and boot time go on, monotonic time and counters do not."""
+        self.slept_s += seconds
+        self.utc_offset_s += seconds
 
     # Sensors
     def read(self) -> HostReading:
@@ -144,6 +154,7 @@ class FakeHost:
             memory=memory,
             disks=disks,
             failures=tuple((name, "fake failure") for name in sorted(self.failing)),
+            slept_s=self.slept_s,
         )
 
     def read_cpu(self) -> tuple[float, CpuCounters | None]:

@@ -118,8 +118,10 @@ PARTS = {
         "optimizer.adapters.kernel_file",
         "optimizer.adapters.memory_scope",
         "optimizer.adapters.memory_sensor",
+        "optimizer.adapters.steady",
     },
-    "optimizer.adapters.switch": {"optimizer.adapters.releases"},
+    "optimizer.adapters.releases": {"optimizer.adapters.deadline"},
+    "optimizer.adapters.switch": {"optimizer.adapters.deadline", "optimizer.adapters.releases"},
     "optimizer.adapters.stresser_pool": {
         "optimizer.adapters.dying",
         "optimizer.adapters.roster",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from optimizer.adapters.deadline import Deadlines
 from optimizer.atomic import replace_file
 from optimizer.errors import SwitchError
 
@@ -62,12 +63,18 @@ def withdraw(directory: Path) -> None:
 
 
 class Releases:
-    """Reads that file, once a change: one stat(2) for each question."""
+    """Reads that file, once a change: one stat(2) for each question.
 
-    def __init__(self, directory: Path) -> None:
+    With `steady`, seconds that no step of a clock moves, a release ends when
+    its time has passed by that (deadline.py); without, when UTC says so.
+    """
+
+    def __init__(self, directory: Path, *, steady: Callable[[], float] | None = None) -> None:
         self._path = directory / RELEASED_NAME
         self._seen: tuple[int, int, int] | None = None
         self._released: dict[str, float] = {}
+        self._steady = steady
+        self._deadlines = Deadlines()
 
     def now(self, now_utc_s: float) -> frozenset[str]:
         """The mount points asked for now; what was known last where the file cannot be read."""
@@ -83,7 +90,23 @@ class Releases:
         return self._in_force(now_utc_s)
 
     def _in_force(self, now_utc_s: float) -> frozenset[str]:
-        return frozenset(mount for mount, until in self._released.items() if until > now_utc_s)
+        steady_s = None if self._steady is None else self._steady()
+        self._deadlines.keep(self._released.items())
+        return frozenset(
+            mount
+            for mount, until in self._released.items()
+            if self._end_utc_s(mount, until, now_utc_s, steady_s) > now_utc_s
+        )
+
+    def _end_utc_s(
+        self, mount: str, until: float, now_utc_s: float, steady_s: float | None
+    ) -> float:
+        if steady_s is None or self._seen is None or math.isinf(until):
+            return until
+        written_utc_s = self._seen[0] / 1e9
+        return self._deadlines.end_utc_s(
+            (mount, until), until, written_utc_s, now_utc_s=now_utc_s, steady_s=steady_s
+        )
 
 
 def _content(path: Path) -> bytes:

@@ -16,6 +16,7 @@ from optimizer.adapters.disk_sensor import DiskSensor
 from optimizer.adapters.kernel_file import KernelFile
 from optimizer.adapters.memory_scope import MemoryScope
 from optimizer.adapters.memory_sensor import MemorySensor
+from optimizer.adapters.steady import instant
 from optimizer.counters import CpuCounters, HostReading, Place
 
 T = TypeVar("T")
@@ -94,11 +95,12 @@ class HostSensors:
         # Last, for what our own processes used is asked for next.
         before_s = time.monotonic()
         cpu = _attempt("cpu", lambda: self._read_cpu(look=True), failures)
-        after_s = time.monotonic()
+        # The kernel summed the counters up somewhere between the two.
+        at = instant().at((before_s + time.monotonic()) / 2)
         return HostReading(
-            # The kernel summed the counters up somewhere between the two.
-            monotonic_s=(before_s + after_s) / 2,
-            utc_s=time.time(),
+            monotonic_s=at.monotonic_s,
+            utc_s=at.utc_s,
+            slept_s=at.slept_s,
             cpu=cpu,
             memory=memory,
             disks=disks,

@@ -9,8 +9,11 @@ import os
 import stat
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from optimizer.adapters.deadline import Deadlines
 from optimizer.adapters.releases import Releases, withdraw
 from optimizer.atomic import replace_file, sync_directory
 from optimizer.errors import SwitchError
@@ -36,15 +39,19 @@ class FileSwitch:
     """The operator's orders, read from the state directory; implements ports.Switch.
 
     Cheap enough for every cycle: one lstat(2) for each question; the content
-    is read again only after a change.
+    is read again only after a change. With `steady`, seconds that no step of a
+    clock moves, an order ends when its time has passed by that (deadline.py);
+    without, when UTC says so.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, steady: Callable[[], float] | None = None) -> None:
         self._inhibit_path = directory / INHIBIT_NAME
         self._resumed_path = directory / RESUMED_NAME
         self._parsed: tuple[_Signature, Inhibit] | None = None
         self._resumed_seen = _signature_or_none(self._resumed_path)
-        self._releases = Releases(directory)
+        self._steady = steady
+        self._deadlines = Deadlines()
+        self._releases = Releases(directory, steady=steady)
 
     def released(self, now_utc_s: float) -> frozenset[str]:
         """The mount points on which nothing is to be held now; never raises."""
@@ -68,13 +75,29 @@ class FileSwitch:
                 order = self._parsed[1]
         except FileNotFoundError:
             self._parsed = None
+            self._deadlines.keep(())
             return None
         except OSError as exc:
             self._parsed = None
             return _odd(f"cannot be read: {exc.strerror or exc}")
-        if order.until_utc_s is not None and order.until_utc_s <= now_utc_s:
+        return self._in_force(order, status.st_mtime, now_utc_s)
+
+    def _in_force(self, order: Inhibit, written_utc_s: float, now_utc_s: float) -> Inhibit | None:
+        """The order with its end by the present clock; None when it has ended."""
+        end_utc_s = order.until_utc_s
+        if end_utc_s is None:
+            return order
+        if self._steady is not None:
+            end_utc_s = self._deadlines.end_utc_s(
+                (order, written_utc_s),
+                end_utc_s,
+                written_utc_s if order.since_utc_s is None else order.since_utc_s,
+                now_utc_s=now_utc_s,
+                steady_s=self._steady(),
+            )
+        if end_utc_s <= now_utc_s:
             return None
-        return order
+        return order if end_utc_s == order.until_utc_s else replace(order, until_utc_s=end_utc_s)
 
     def resumed(self) -> bool:
         """True once after each `optimizer resume` since this switch was made; never raises."""

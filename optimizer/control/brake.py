@@ -7,7 +7,7 @@ or paid for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from optimizer.control.guard import Limited
 from optimizer.counters import Reading
@@ -32,6 +32,11 @@ Without it the mean would only come near to nothing, and never end a brake of 0 
 _GAP_S = 5.0
 """Readings further apart than this (suspend, stop) tell nothing of the present steal."""
 _DAY_S = 86400
+_RENEWED_S = 20 * 3600.0
+"""Least time from one day's hours to the next.
+
+Less than a day, so that a clock that was set forwards by hours keeps its midnights.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +52,16 @@ class Brake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnHours:
-    """CPU seconds of our own on one UTC day (days since the epoch); `counter_s` was last seen."""
+    """CPU seconds of our own on one UTC day (days since the epoch); `counter_s` was last seen.
+
+    `renewed_s` is the steady time at which the count last began at nothing,
+    None before the first midnight after the start.
+    """
 
     day: int = 0
     used_s: float = 0.0
     counter_s: float | None = None
+    renewed_s: float | None = None
 
 
 def press(before: Brake, reading: Reading, demand_ratio: float, policy: Policy) -> Brake:
@@ -85,14 +95,21 @@ def press(before: Brake, reading: Reading, demand_ratio: float, policy: Policy) 
 def charge(before: OwnHours, reading: Reading) -> OwnHours:
     """Our CPU time of this UTC day with what was used since the reading before.
 
-    A clock that is set back gives nothing back: what was used goes on counting
-    until its next midnight. So a clock that was ahead does no lasting harm.
+    Another UTC day begins at nothing, but not within 20 hours of the last such
+    beginning, by the time that no step moves: then the count goes on until the
+    midnight after. So a clock that is set to and fro does not give the hours of
+    many days, and one that was years ahead does no lasting harm.
     """
-    day = int(reading.host.utc_s // _DAY_S)
-    counter_s = reading.own.cpu_s
+    host, day = reading.host, int(reading.host.utc_s // _DAY_S)
+    counter_s, renewed_s = reading.own.cpu_s, before.renewed_s
     new_s = 0.0 if before.counter_s is None else max(0.0, counter_s - before.counter_s)
-    used_s = new_s if day > before.day else before.used_s + new_s
-    return OwnHours(day=day, used_s=used_s, counter_s=counter_s)
+    if renewed_s is None:
+        same_day = day <= before.day
+    else:
+        same_day = day == before.day or host.steady_s - renewed_s < _RENEWED_S
+    if same_day:
+        return replace(before, day=day, used_s=before.used_s + new_s, counter_s=counter_s)
+    return OwnHours(day=day, used_s=new_s, counter_s=counter_s, renewed_s=host.steady_s)
 
 
 def caps(brake: Brake, hours: OwnHours, policy: Policy) -> tuple[Limited, ...]:

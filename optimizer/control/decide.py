@@ -10,6 +10,7 @@ from optimizer.control.drain import GIVE_AHEAD_S, Drain, watch
 from optimizer.control.estimate import disk_utilisation, memory_utilisation
 from optimizer.control.governor import ANTI_WINDUP_S
 from optimizer.control.guard import Limited
+from optimizer.control.passage import Clocks, Passage, clocks_of, passed
 from optimizer.control.pressure import Pressure
 from optimizer.control.pressure import caps as memory_caps
 from optimizer.control.pressure import press as press_memory
@@ -41,12 +42,14 @@ CALM_DEBT_S = 0.02
 class ControlState(NamedTuple):
     """What control remembers from cycle to cycle; `last_s` is when it last read (monotonic).
 
-    `gap` tells that the reading was the first one after the start or a gap.
-    `glanced` is what was last seen, and nothing decided on, by still_above().
+    `gap` tells that the reading was the first one after the start or a gap,
+    `clocks` what the clocks said at the last full one. `glanced` is what was last
+    seen, and nothing decided on, by still_above().
     """
 
     last_s: float | None = None
     gap: bool = False
+    clocks: Clocks | None = None
     track: Track = Track()
     brake: Brake = Brake()
     hours: OwnHours = OwnHours()
@@ -63,7 +66,8 @@ class ControlState(NamedTuple):
 class Verdict:
     """The outcome of one full cycle.
 
-    `measuring` is true for the first reading after the start or a gap.
+    `measuring` is true for the first reading after the start or a gap, and
+    `passage` tells of sleep and steps of the clock since the full cycle before.
     `tight` is true when so little is free beside what we hold that the next
     full cycle should come at once. `calm` is true when nothing has moved for
     long and the stressers watch, so that the next cycle may come later.
@@ -74,12 +78,15 @@ class Verdict:
     measuring: bool
     tight: bool
     calm: bool
+    passage: Passage = Passage()
 
 
 def decide(state: ControlState, reading: Reading, seen: Observation, orders: Orders) -> Verdict:
     """Estimate, plan, govern and guard all three resources on one full reading."""
     now_s = reading.host.monotonic_s
-    measuring = _begins(state, now_s)
+    clocks = clocks_of(reading.host)
+    passage = passed(state.clocks, clocks)
+    measuring = passage.moved or _begins(state, now_s)
     count_steal = orders.policy.count_steal
     track = advance(
         settle(state.track, state.glanced, now_s, reading.own.cpu_s),
@@ -87,7 +94,7 @@ def decide(state: ControlState, reading: Reading, seen: Observation, orders: Ord
         reading.host.cpu,
         reading.own.cpu_s,
         count_steal=count_steal,
-        stirred=seen.stirred,
+        stirred=seen.stirred or passage.moved,
     )
     memory = disk = None
     if not measuring:
@@ -145,6 +152,7 @@ def decide(state: ControlState, reading: Reading, seen: Observation, orders: Ord
         state=ControlState(
             last_s=now_s,
             gap=measuring,
+            clocks=clocks,
             track=track,
             brake=brake,
             hours=hours,
@@ -157,6 +165,7 @@ def decide(state: ControlState, reading: Reading, seen: Observation, orders: Ord
         measuring=measuring,
         tight=_tight(drain, memory) or tight(laid, among, orders.policy),
         calm=calm,
+        passage=passage,
     )
 
 
@@ -171,6 +180,7 @@ def let_go(state: ControlState) -> ControlState:
     cpu, memory, disk = state.resources
     resources = PerResource(cpu=kept(cpu), memory=kept(memory), disk=kept(disk))
     return ControlState(
+        clocks=state.clocks,
         brake=state.brake,
         hours=state.hours,
         resources=resources,

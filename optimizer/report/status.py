@@ -9,7 +9,7 @@ from optimizer.control.spread import INODE_FLOOR_RATIO, room_of
 from optimizer.counters import CpuCapacity, DiskCounters, Reading
 from optimizer.model import Decision, Reason, Resource, Utilisation
 from optimizer.orders import HostClass, Inhibit, MemoryMetric, Policy
-from optimizer.outcome import CycleReport, PeriodMean, StresserState
+from optimizer.outcome import ClockStep, CycleReport, PeriodMean, StresserState
 
 VERSION = 1
 """Of the document's shape; raised when a field changes its meaning."""
@@ -86,7 +86,16 @@ def document(report: CycleReport, host: Host, around: Surroundings) -> dict[str,
             "ok": around.config_ok,
             "message": around.config_message,
         },
+        "clock": _clock(report.clock_step),
         "warnings": [*around.warnings, *failures],
+    }
+
+
+def _clock(step: ClockStep | None) -> dict[str, object]:
+    """By how much the UTC clock was last set since the start, and when by the new time."""
+    return {
+        "step_s": None if step is None else step.seconds,
+        "step_utc_s": None if step is None else round(step.utc_s, 3),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 from hypothesis import example, given
@@ -184,17 +185,25 @@ def test_a_brake_always_ends(rest: float, life: list[float]) -> None:
 
 @given(
     steps=st.lists(
-        st.tuples(st.floats(-3.0 * DAY_S, 3.0 * DAY_S), st.floats(-50.0, 50.0)), max_size=40
+        st.tuples(
+            st.floats(-3.0 * DAY_S, 3.0 * DAY_S) | st.just(DAY_S),
+            st.floats(-50.0, 50.0),
+            st.floats(0.0, 40_000.0),
+        ),
+        max_size=40,
     )
 )
-def test_hours_only_fall_when_a_later_day_begins(steps: list[tuple[float, float]]) -> None:
-    """With any steps of clock and counter; what the counter grew by is never lost in a day."""
-    utc_s, own_s = 1e9, 1000.0
+def test_hours_only_fall_once_in_a_day(steps: list[tuple[float, float, float]]) -> None:
+    """With any steps of clock and counter: what was used is lost each 20 true hours at most."""
+    utc_s, own_s, now_s, fell_s = 1e9, 1000.0, 0.0, -math.inf
     spent = charge(OwnHours(), reading(0.0, 0.0, own_s=own_s, utc_s=utc_s))
-    for clock_s, used_s in steps:
-        utc_s, own_s = utc_s + clock_s, own_s + used_s
-        after = charge(spent, reading(0.0, 0.0, own_s=own_s, utc_s=utc_s))
+    if spent.renewed_s is not None:
+        fell_s = now_s
+    for clock_s, used_s, passed_s in steps:
+        utc_s, own_s, now_s = utc_s + clock_s + passed_s, own_s + used_s, now_s + passed_s
+        after = charge(spent, reading(now_s, 0.0, own_s=own_s, utc_s=utc_s))
         assert after.day == utc_s // DAY_S
-        kept_s = 0.0 if after.day > spent.day else spent.used_s
-        assert abs(after.used_s - kept_s - max(0.0, used_s)) < 1e-6
+        anew = after.day != spent.day and now_s - fell_s >= 20 * 3600.0
+        assert abs(after.used_s - (0.0 if anew else spent.used_s) - max(0.0, used_s)) < 1e-6
+        fell_s = now_s if anew else fell_s
         spent = after

@@ -126,14 +126,29 @@ def test_a_new_utc_day_begins_at_nothing() -> None:
     assert (after.day, after.used_s) == (4, 2.0)
     back = charge(after, reading(1.0, own_s=3.0, utc_s=3 * DAY_S))
     assert (back.day, back.used_s) == (3, 3.0)
+    again = charge(back, reading(2.0, own_s=4.0, utc_s=4 * DAY_S))
+    assert (again.day, again.used_s) == (4, 4.0)
 
 
 def test_a_clock_that_was_a_year_ahead_does_no_lasting_harm() -> None:
-    """Set right again, the count goes on until the next midnight by the right clock."""
+    """Set right again, the count goes on until the next midnight that is 20 hours away."""
     ahead = charge(OwnHours(day=400, used_s=500.0, counter_s=0.0), reading(0.0, utc_s=400 * DAY_S))
     right = charge(ahead, reading(1.0, own_s=1.0, utc_s=35 * DAY_S))
     assert right.used_s == 501.0
-    assert charge(right, reading(2.0, own_s=2.0, utc_s=36 * DAY_S)).used_s == 1.0
+    first = charge(right, reading(2.0, own_s=2.0, utc_s=36 * DAY_S))
+    assert first.used_s == 1.0
+    soon = charge(first, reading(19 * 3600.0, own_s=3.0, utc_s=37 * DAY_S))
+    assert soon.used_s == 2.0
+    assert charge(soon, reading(43 * 3600.0, own_s=4.0, utc_s=38 * DAY_S)).used_s == 1.0
+
+
+def test_a_day_asleep_is_a_day() -> None:
+    """A host that was suspended over a night has a new day, though monotonic time stood still."""
+    hours = OwnHours(day=3, used_s=500.0, counter_s=0.0, renewed_s=0.0)
+    late = reading(60.0, own_s=1.0, utc_s=4 * DAY_S + 9)
+    assert charge(hours, late).used_s == 501.0
+    slept = replace(late, host=replace(late.host, slept_s=DAY_S - 60.0))
+    assert charge(hours, slept).used_s == 1.0
 
 
 @pytest.mark.parametrize(("used_s", "reached"), [(3599.0, False), (3600.0, True), (9e9, True)])

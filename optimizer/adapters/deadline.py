@@ -1,0 +1,53 @@
+"""When an order with an end in UTC ends, on a host whose UTC clock may be set."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+
+_SAME_S = 1.0
+"""An end that has moved by less is as it was written: slewing, and leap seconds' smearing."""
+
+
+class Deadlines:
+    """Counts, in time that no step of a clock moves, how long each order still holds.
+
+    An order is as long as it was when it was first seen here: a clock that is
+    set forwards does not end it early, one that is set back does not prolong
+    it. Nor does it last longer than it was given for, in case the clock was
+    behind when it was first seen. One that seemed to have ended by then counts
+    as soon as a clock that was ahead is set right.
+    """
+
+    def __init__(self) -> None:
+        self._ends: dict[Hashable, float] = {}
+
+    def end_utc_s(
+        self,
+        order: Hashable,
+        until_utc_s: float,
+        since_utc_s: float,
+        *,
+        now_utc_s: float,
+        steady_s: float,
+    ) -> float:
+        """The end of the order by the present clock, which it may have passed.
+
+        `until_utc_s` and `since_utc_s` are its end and when it was given, as
+        written; where the latter is not the earlier one it tells nothing.
+        """
+        end_s = self._ends.get(order)
+        if end_s is None:
+            left_s = until_utc_s - now_utc_s
+            if since_utc_s < until_utc_s:
+                left_s = min(left_s, until_utc_s - since_utc_s)
+            if left_s <= 0:
+                return until_utc_s
+            end_s = self._ends[order] = steady_s + left_s
+        end_utc_s = now_utc_s + (end_s - steady_s)
+        return until_utc_s if abs(end_utc_s - until_utc_s) < _SAME_S else end_utc_s
+
+    def keep(self, orders: Iterable[Hashable]) -> None:
+        """Forget all orders but these."""
+        kept = set(orders)
+        if self._ends.keys() - kept:
+            self._ends = {order: end for order, end in self._ends.items() if order in kept}
