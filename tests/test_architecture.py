@@ -85,7 +85,10 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
 # An adapter that needs two files names its second one here.
 PARTS = {
     "optimizer.adapters.glances": {"optimizer.adapters.glances_setup"},
-    "optimizer.adapters.history": {"optimizer.adapters.history_file"},
+    "optimizer.adapters.history": {
+        "optimizer.adapters.history_file",
+        "optimizer.adapters.row_order",
+    },
     "optimizer.adapters.idle_group": {
         "optimizer.adapters.cgroups",
         "optimizer.adapters.mountinfo",

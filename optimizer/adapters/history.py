@@ -20,14 +20,17 @@ from optimizer.adapters.history_file import (
     UPSERT,
     DamagedError,
     begun,
+    free_second,
     identity,
     is_damage,
+    latest,
     purge,
     refuse_newer,
     remedy,
     set_aside,
     transaction,
 )
+from optimizer.adapters.row_order import RowOrder
 from optimizer.errors import HistoryError
 from optimizer.model import PerResource, Resource
 from optimizer.outcome import PeriodMean, PeriodMeans, Record
@@ -72,6 +75,7 @@ class SqliteHistory:
         self._db: sqlite3.Connection | None = None
         self._identity = (0, 0)
         self._closed = False
+        self._order = RowOrder()
         try:
             self._open()
         except (*FILE_ERRORS, DamagedError) as exc:
@@ -147,9 +151,11 @@ class SqliteHistory:
     def _flush(self) -> bool:
         try:
             db = self._connection()
+            order = self._order
             with transaction(db):
-                db.executemany(UPSERT, [_row(record) for record in self._backlog])
-                self._purge_seldom(db, int(self._backlog[-1].sample.utc_s))
+                for record in self._backlog:
+                    order = self._store(db, record, order)
+                self._purge_seldom(db, int(self._backlog[-1].sample.utc_s), order)
         except (*FILE_ERRORS, HistoryError) as exc:
             self._write_failed(exc)
             return False
@@ -161,13 +167,28 @@ class SqliteHistory:
                 rows_lost=self._lost,
             )
         self._backlog.clear()
-        self._fault, self._lost = None, 0
+        self._fault, self._lost, self._order = None, 0, order
         return True
 
-    def _purge_seldom(self, db: sqlite3.Connection, now_utc_s: int) -> None:
+    def _store(self, db: sqlite3.Connection, record: Record, order: RowOrder) -> RowOrder:
+        """Write one row; the order of rows after it.
+
+        One that comes before others because the clock was set back takes the
+        next free second, so that it replaces none of them.
+        """
+        row = _row(record)
+        utc_s = int(record.sample.utc_s)
+        if order.is_behind(utc_s):
+            utc_s = free_second(db, utc_s)
+            row = (utc_s, *row[1:])
+        db.execute(UPSERT, row)
+        return order.after(utc_s, record.sample.span_s, self._period_days * DAY_S)
+
+    def _purge_seldom(self, db: sqlite3.Connection, now_utc_s: int, order: RowOrder) -> None:
         """Purge once a minute at most, for it looks at every row."""
         if abs(now_utc_s - self._purged_utc_s) >= PURGE_EVERY_S:
-            purge(db, now_utc_s, self._period_days * DAY_S)
+            young = [(stretch.first_utc_s, stretch.last_utc_s) for stretch in order.behind]
+            purge(db, now_utc_s, self._period_days * DAY_S, young)
             self._purged_utc_s = now_utc_s
 
     def _connection(self) -> sqlite3.Connection:
@@ -189,6 +210,9 @@ class SqliteHistory:
             )
             db = begun(self._path)
         self._db, self._identity = db, identity(self._path)
+        highest_utc_s = latest(db)
+        if highest_utc_s != self._order.highest_utc_s:
+            self._order = RowOrder(highest_utc_s, highest_utc_s)
         return db
 
     def _drop(self) -> None:

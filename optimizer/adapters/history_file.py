@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,8 @@ The second comes from messages that quote the damaged part of a file.
 """
 _DAMAGE_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 """The last is what a damaged schema gives; no statement of ours is wrong in itself."""
+_FREE_WITHIN_S = 600
+"""How far a row may be moved to a free second, when the clock was set back over other rows."""
 _SIDE_FILES = ("", "-wal", "-shm")
 
 _MIGRATIONS = (
@@ -115,31 +118,59 @@ def refuse_newer(db: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def purge(db: sqlite3.Connection, now_utc_s: int, period_s: int) -> None:
+def purge(
+    db: sqlite3.Connection,
+    now_utc_s: int,
+    period_s: int,
+    young: Sequence[tuple[int, int]] = (),
+) -> None:
     """Delete rows that are older than the period, as far as a wrong clock can be trusted.
 
     The oldest expired rows go, but never so many that less than `period_s`
     seconds of recorded time are left. So a clock that jumps forwards deletes
     only as much as is recorded after the jump, and a host that was off for a
     while keeps its last rows until new ones have replaced them. A row counts
-    as one day at most, so that no single record can displace more.
+    as one day at most, so that no single record can displace more. Rows from
+    and to the times of one of `young` are younger than they say, and stay.
     """
     cutoff_utc_s = now_utc_s - period_s
     oldest_utc_s = db.execute("SELECT MIN(utc_s) FROM sample").fetchone()[0]
     if oldest_utc_s > cutoff_utc_s:
         return
     kept_s = db.execute("SELECT TOTAL(MIN(span_s, ?)) FROM sample", (DAY_S,)).fetchone()[0]
-    last_utc_s = None
+    young = [(first, last) for first, last in young if first <= cutoff_utc_s]
+    runs: list[tuple[int, int]] = []
+    begins = True
     for utc_s, span_s in db.execute(
         "SELECT utc_s, COALESCE(CAST(span_s AS REAL), 0) FROM sample WHERE utc_s <= ? ORDER BY 1",
         (cutoff_utc_s,),
     ):
+        if any(first <= utc_s <= last for first, last in young):
+            begins = True
+            continue
         kept_s -= min(span_s, DAY_S)
         if kept_s < period_s:
             break
-        last_utc_s = utc_s
-    if last_utc_s is not None:
-        db.execute("DELETE FROM sample WHERE utc_s <= ?", (last_utc_s,))
+        if begins:
+            runs.append((utc_s, utc_s))
+        else:
+            runs[-1] = (runs[-1][0], utc_s)
+        begins = False
+    db.executemany("DELETE FROM sample WHERE utc_s BETWEEN ? AND ?", runs)
+
+
+def latest(db: sqlite3.Connection) -> float:
+    """The time of the latest row; minus infinity when there is none."""
+    utc_s = db.execute("SELECT MAX(utc_s) FROM sample").fetchone()[0]
+    return -math.inf if utc_s is None else utc_s
+
+
+def free_second(db: sqlite3.Connection, utc_s: int) -> int:
+    """The first second from that one on that has no row; that one itself if all near it have."""
+    for second in range(utc_s, utc_s + _FREE_WITHIN_S):
+        if db.execute("SELECT 1 FROM sample WHERE utc_s = ?", (second,)).fetchone() is None:
+            return second
+    return utc_s
 
 
 @contextmanager
