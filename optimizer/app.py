@@ -149,6 +149,7 @@ def _run_locked(
         cpu_scale=lambda: capacity.capacity.capacity_cpus / capacity.capacity.workers,
         cpu_room=lambda: capacity.capacity,
         enrol=lambda listed: roster.show("stressers", listed),
+        kill_group=group.kill,
         log=log,
     )
     publisher = Publisher(

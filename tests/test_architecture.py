@@ -91,6 +91,8 @@ PARTS = {
     },
     "optimizer.adapters.idle_group": {
         "optimizer.adapters.cgroups",
+        "optimizer.adapters.identity",
+        "optimizer.adapters.mark",
         "optimizer.adapters.mountinfo",
     },
     "optimizer.adapters.dying": {"optimizer.adapters.stresser_process"},

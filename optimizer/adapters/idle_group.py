@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from optimizer.adapters import identity, mark
 from optimizer.adapters.cgroups import Hierarchy, hierarchy, text_of
 from optimizer.adapters.mountinfo import parse_mounts
 from optimizer.ports import Log
@@ -23,6 +24,9 @@ from optimizer.ports import Log
 NAME = "optimizer-load"
 """Beginning of a group's name; the pid of its daemon follows, for two may run."""
 _POLL_S = 0.01
+_STALE_S = 0.5
+"""How long to wait for a dead daemon's killed workers; they take milliseconds."""
+_ROLES = frozenset({"stresser", "worker"})
 _LOWEST = {True: ("cpu.weight", "1"), False: ("cpu.shares", "2")}
 """Where a kernel has no idle groups (before 5.15): the lowest weight, by version 2 or 1."""
 
@@ -57,21 +61,19 @@ class IdleGroup:
             if self._make_below(parent, unified=found.unified):
                 return
 
+    def kill(self) -> None:
+        """End all stressers in the group, and nobody else; never raises, never waits."""
+        if self.directory is not None:
+            _end_members(self.directory, self._pid)
+
     def remove(self, deadline_s: float, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """Remove the group as soon as its processes are gone; never raises."""
+        """End what is left in the group and remove it as soon as that has gone; never raises."""
         directory, self.directory = self.directory, None
-        until_s = monotonic() + deadline_s
-        while directory is not None:
-            try:
-                directory.rmdir()
-            except FileNotFoundError:
-                return
-            except OSError as exc:
-                if exc.errno == errno.EBUSY and monotonic() < until_s:
-                    time.sleep(_POLL_S)
-                    continue
-                self._log.warning("cgroup.left_behind", path=str(directory), cause=str(exc))
-            return
+        if directory is not None:
+            _end_members(directory, self._pid)
+            cause = _remove(directory, deadline_s, monotonic)
+            if cause is not None:
+                self._log.warning("cgroup.left_behind", path=str(directory), cause=cause)
 
     def _hierarchy(self) -> Hierarchy | None:
         try:
@@ -104,14 +106,65 @@ class IdleGroup:
         return False
 
     def _remove_stale(self, parent: Path) -> None:
-        """Remove the groups of daemons that are gone; one that still has processes stays."""
+        """Remove the groups of daemons that are gone, with the stressers that are left in them.
+
+        One in which somebody else's process is stays.
+        """
         for old in parent.glob(f"{NAME}.*"):
             pid = old.name.removeprefix(f"{NAME}.")
-            if pid.isdecimal() and not (self._proc / pid).exists():
-                try:
-                    old.rmdir()
-                except OSError as exc:
-                    self._log.warning("cgroup.left_behind", path=str(old), cause=str(exc))
+            if not pid.isdecimal() or (self._proc / pid).exists():
+                continue
+            ended = _end_members(old, int(pid))
+            cause = _remove(old, _STALE_S if ended else 0.0, time.monotonic)
+            if ended:
+                self._log.warning("cgroup.orphans_killed", path=str(old), pids=ended)
+            if cause is not None:
+                self._log.warning("cgroup.left_behind", path=str(old), cause=cause)
+
+
+def _end_members(directory: Path, controller: int) -> list[int]:
+    """Kill the stressers of that controller in a group: whom their marks prove to be that.
+
+    By cgroup.kill (Linux 5.14, version 2) where nobody else is in it, so that
+    none escapes by a fork; else each by its pidfd. Their pids.
+    """
+    try:
+        members = [int(word) for word in text_of(directory / "cgroup.procs").split()]
+    except (OSError, ValueError):
+        return []
+    living = {pid: who for pid in members if (who := identity.identify(pid)) is not None}
+    own = [pid for pid in living if _is_of(mark.read_mark(pid), controller)]
+    if own and len(own) == len(living):
+        try:
+            with (directory / "cgroup.kill").open("r+", encoding="ascii") as file:
+                file.write("1")
+        except OSError:
+            pass  # version 1, or an older kernel
+        else:
+            return own
+    return [pid for pid in own if identity.kill(living[pid])]
+
+
+def _is_of(found: dict[str, object] | None, controller: int) -> bool:
+    return found is not None and (
+        found.get("role") in _ROLES and found.get("controller") == controller
+    )
+
+
+def _remove(directory: Path, deadline_s: float, monotonic: Callable[[], float]) -> str | None:
+    """Remove a group once its processes are gone; why it could not be, None if it was."""
+    until_s = monotonic() + deadline_s
+    while True:
+        try:
+            directory.rmdir()
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            if exc.errno != errno.EBUSY or monotonic() >= until_s:
+                return str(exc)
+            time.sleep(_POLL_S)
+        else:
+            return None
 
 
 def _hand_down(parent: Path) -> None:

@@ -5,66 +5,24 @@ The processes are watched by pidfd from outside; nothing relies on what they say
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
-from tests.stresser_harness import PROGRAM, Watch, stresser, until, watch
+from tests.orphans import ALL_WAYS, controlled
+from tests.stresser_harness import PROGRAM, stresser, until, watch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pidfd and /proc")
 
-ALL_WAYS = {"alarm", "pdeathsig", "pipe", "eof"}
-LOADS = {"cpu": '{"duty": 0.05, "ttl_s": %s}', "memory": '{"bytes": 8388608, "ttl_s": %s}'}
 SHORT_S, LONG_S = 1.0, 60.0
-
-CONTROLLER = """
-import os, subprocess, sys, time
-program, kind, line = sys.argv[1:]
-read, write = os.pipe()
-child = subprocess.Popen(
-    [sys.executable, "-I", "-S", program, kind, "--leased", "--parent", str(os.getpid()),
-     "--life-fd", str(read)],
-    stdin=subprocess.PIPE, pass_fds=(read,), bufsize=0)
-os.close(read)
-while True:
-    child.stdin.write(line.encode() + b"\\n")
-    time.sleep(0.1)
-"""
 
 
 def alone(way: str) -> str:
     """All ways but that one, switched off."""
     return ",".join(sorted(ALL_WAYS - {way}))
-
-
-@contextlib.contextmanager
-def controlled(kind: str, disable: str, ttl_s: float) -> Iterator[tuple[int, Watch]]:
-    """A controller in a process of its own with a loaded stresser: its pid, and the watched."""
-    command = [sys.executable, "-c", CONTROLLER, str(PROGRAM), kind, LOADS[kind] % ttl_s]
-    with subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "STRESSER_TEST_DISABLE": disable},
-    ) as controller:
-        try:
-            assert controller.stdout is not None
-            text = b""
-            while b'"ready"' not in text or not text.endswith(b"\n"):
-                chunk = os.read(controller.stdout.fileno(), 65536)
-                assert chunk, "the stresser ended before it was ready"
-                text += chunk
-            pids = text.split(b'"pids": [')[1].split(b"]")[0]
-            with watch([int(pid) for pid in pids.split(b",")]) as watched:
-                assert watched.alive() == watched.pids
-                yield controller.pid, watched
-        finally:
-            controller.kill()
 
 
 @pytest.mark.parametrize("kind", ["cpu", "memory"])

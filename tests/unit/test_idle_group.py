@@ -13,6 +13,8 @@ import pytest
 from optimizer.adapters.idle_group import NAME, IdleGroup
 from stressers import kernel
 from tests.fakes import FakeLog
+from tests.orphans import orphans
+from tests.stresser_harness import Watch, until
 
 V1 = Path("/sys/fs/cgroup/cpu")
 PID = 4242
@@ -142,3 +144,93 @@ def test_a_group_below_one_that_is_not_idle_does_not_yield_to_all() -> None:
     finally:
         below.rmdir()
         parent.rmdir()
+
+
+@pytest.fixture
+def left() -> Iterator[tuple[int, Watch, subprocess.Popen[bytes]]]:
+    """A dead controller's pid, its stressers that live on, and a process of somebody else."""
+    if sys.platform != "linux":
+        pytest.skip("marks and pidfds are Linux's")
+    with orphans() as (pid, watched), subprocess.Popen(["sleep", "60"]) as other:
+        yield pid, watched, other
+        other.kill()
+
+
+def test_what_a_dead_daemon_left_in_its_group_is_killed_and_nobody_else(
+    tmp_path: Path, left: tuple[int, Watch, subprocess.Popen[bytes]]
+) -> None:
+    """Their marks prove them; a program that somebody put there lives, and the group is named."""
+    pid, watched, other = left
+    proc, top = host(tmp_path, kind="cgroup", options="rw,cpu", own="2:cpu:/\n")
+    stale = top / f"{NAME}.{pid}"
+    stale.mkdir()
+    members = [*watched.pids, other.pid, os.getpid()]
+    (stale / "cgroup.procs").write_text("\n".join(map(str, members)), encoding="ascii")
+    _, log = made(proc)
+    assert watched.all_dead()
+    assert other.poll() is None
+    assert [event for _, event, _ in log.events] == ["cgroup.orphans_killed", "cgroup.left_behind"]
+    assert sorted(watched.pids) == sorted(log.events[0][2]["pids"])  # type: ignore[call-overload] # a list
+
+
+def test_stressers_of_another_controller_are_not_killed(
+    tmp_path: Path, left: tuple[int, Watch, subprocess.Popen[bytes]]
+) -> None:
+    """Whoever was moved into a stale group by mistake belongs to a daemon that may live."""
+    _, watched, _ = left
+    proc, top = host(tmp_path, kind="cgroup", options="rw,cpu", own="2:cpu:/\n")
+    stale = top / f"{NAME}.11"
+    stale.mkdir()
+    text = "\n".join(map(str, watched.pids))
+    (stale / "cgroup.procs").write_text(text, encoding="ascii")
+    made(proc)
+    assert not until(lambda: watched.alive() != watched.pids, deadline_s=0.3)
+
+
+@pytest.mark.parametrize(("with_other", "text"), [(False, "1"), (True, "")])
+def test_cgroup_kill_is_used_only_where_all_are_ours(
+    tmp_path: Path,
+    left: tuple[int, Watch, subprocess.Popen[bytes]],
+    with_other: bool,
+    text: str,
+) -> None:
+    """On a copy: "1" is written where the kernel offers it, never beside somebody else."""
+    pid, watched, other = left
+    group = IdleGroup(log=FakeLog(), pid=pid)
+    group.directory = tmp_path
+    members = [*watched.pids, *([other.pid] if with_other else [])]
+    (tmp_path / "cgroup.procs").write_text("\n".join(map(str, members)), encoding="ascii")
+    (tmp_path / "cgroup.kill").touch()
+    group.kill()
+    assert (tmp_path / "cgroup.kill").read_text(encoding="ascii") == text
+    # A copy kills nobody, so who is dead now was killed by pidfd.
+    assert watched.all_dead() if with_other else watched.alive() == watched.pids
+    assert other.poll() is None
+
+
+@pytest.mark.parametrize("top", [V1, Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup")])
+def test_the_group_alone_suffices_to_end_them(
+    left: tuple[int, Watch, subprocess.Popen[bytes]], top: Path
+) -> None:
+    """A real group of version 1 (one by one) or 2 (cgroup.kill), every other way switched off."""
+    if not (top / "cgroup.procs").exists() or not os.access(top, os.W_OK):
+        pytest.skip(f"{top} is no control group that this user may write to")
+    pid, watched, other = left
+    directory = top / f"optimizer-test.{os.getpid()}"
+    directory.mkdir()
+    try:
+        for one in watched.pids:
+            (directory / "cgroup.procs").write_text(str(one), encoding="ascii")
+        log = FakeLog()
+        group = IdleGroup(log=log, pid=pid)
+        group.directory = directory
+        group.kill()
+        assert watched.all_dead()
+        group.remove(5.0)
+        assert not directory.exists()
+        assert log.events == []
+        assert other.poll() is None
+    finally:
+        if directory.exists():
+            watched.kill()
+            directory.rmdir()
