@@ -199,7 +199,7 @@ class Cpu(Work):
         """Publish the duty; wakes the workers only when it has risen by much."""
         pause_s = super().obey(value, expires_s, now_s)
         if value > 0:
-            self._replace_starved()
+            self._replace_starved(now_s)
             if self._last <= 0 or value > self._last + WAKE_RATIO:
                 for index in range(self.workers):
                     self.crew.wake(index)

@@ -90,7 +90,8 @@ class ForkCrew:
 
     `means` are taken for each worker once it is armed; only then it begins.
     `own` are descriptors of the crew that a worker must not keep. `life_fd` is
-    the controller's life pipe, if any. `mark` sets a worker's own mark.
+    the controller's life pipe, if any. `holds` tells that workers hold much memory,
+    `mark` sets a worker's own mark.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class ForkCrew:
         *,
         life_fd: int | None = None,
         own: tuple[int, ...] = (),
+        holds: bool = False,
         mark: Callable[[], object] = lambda: None,
     ) -> None:
         self.board = board
@@ -113,6 +115,7 @@ class ForkCrew:
         self._means = means
         self._life_fd = life_fd
         self._own = own
+        self._holds = holds
         self._mark = mark
         self._wakes: dict[int, int] = {}
         self.back_fd, self._back_write = os.pipe()
@@ -178,7 +181,7 @@ class ForkCrew:
             # Not told to the crew: what it could arm for itself, a worker can.
             worker.arm_pipe(self._life_fd)
             os.close(self._life_fd)
-        worker.limit_worker()
+        worker.limit_worker(holds=self._holds)
         worker.arm_parent(crew)
         self.board.arm(index)
         post = Post(self.board, index, low, self._back_write)

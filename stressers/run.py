@@ -34,6 +34,7 @@ DONE, FAILED, USAGE, WORKER_KILLED = 0, 1, 2, 3
 """Exit codes; WORKER_KILLED: a worker was killed from outside, the others were ended."""
 LOOK_S = 1.0
 """How long the loop sleeps at most; what matters wakes it earlier."""
+_REPLACE_S = 1.0
 _READY_S = 2.0
 """How long workers may take to arm themselves before the report is sent without them."""
 
@@ -49,6 +50,7 @@ class Work:
         self.changed = True
         """Whether the set of processes is another one than last asked."""
         self._starved: set[int] = set()
+        self._replaced_s = float("-inf")
 
     @property
     def held_bytes(self) -> int:
@@ -89,8 +91,14 @@ class Work:
         """Whether workers run in the idle class, so that a busy tenant can starve them."""
         return False
 
-    def _replace_starved(self) -> None:
-        """Fork those again whose lease ran out only because they got no CPU to renew it."""
+    def _replace_starved(self, now_s: float) -> None:
+        """Fork those again whose lease ran out only because they got no CPU to renew it.
+
+        At most once a second, for a worker may also be stuck, or ended by somebody.
+        """
+        if not self._starved or now_s - self._replaced_s < _REPLACE_S:
+            return
+        self._replaced_s = now_s
         for index in self._starved:
             self.crew.start_one(index)
             self.changed = True

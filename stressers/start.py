@@ -100,7 +100,9 @@ def _arm(order: Order) -> tuple[Callable[[float], None], tuple[list[str], list[s
         ("mark of identity", mark.COST, order.mark >= 0),
     ]
     # One descriptor to wake each worker, and one to watch the memory of each.
-    worker.limit_crew(order.workers * (2 if order.kind == "memory" else 1))
+    # By hand the output may be a file.
+    writes = order.kind == "disk" or controller is None
+    worker.limit_crew(order.workers * (2 if order.kind == "memory" else 1), writes=writes)
     if controller is not None:
         pipe = life_fd is not None and worker.arm_pipe(life_fd)
         tried.append(("life pipe", worker.PIPE_COST, pipe))
@@ -142,6 +144,7 @@ def _crew(
         means,
         life_fd=order.life_fd,
         own=own,
+        holds=order.kind == "memory",
         mark=partial(mark.set_mark, "worker", order.kind, order.controller, boot),
     )
     door.watch(crew.back_fd)

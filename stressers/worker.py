@@ -22,6 +22,10 @@ from stressers.lease import TEST_SWITCH
 FIRST_LEASE_S = 10.0
 """How long a stresser waits for its first lease. Long, for it holds nothing yet."""
 _SPARE_FILES = 64
+_PAGE_BYTES = 1 << 16
+"""A crew and its workers write no files but their marks; the largest page of any kernel."""
+_DATA_BYTES = 256 << 20
+"""Many times what a crew or a CPU worker needs, some 10 MB: a fault cannot take the memory."""
 
 DISABLED = frozenset(os.environ.get(TEST_SWITCH, "").split(","))
 """Ways to die that a test has switched off: alarm, pdeathsig, pipe, eof."""
@@ -90,38 +94,51 @@ def orphaned(parent: int) -> bool:
     return os.getppid() != parent
 
 
-def limit_crew(files: int) -> bool:
-    """No core dumps, and room for `files` descriptors but not for many more."""
+def limit_crew(files: int, *, writes: bool) -> None:
+    """No core dumps, bounded memory, and room for `files` descriptors but not for many more.
+
+    Unless it `writes` files, none grows beyond a page. The bounds on memory
+    and files are lower than a worker's may be; see limit_worker().
+    """
     if sys.platform == "win32":
-        return False
+        return
     import resource  # noqa: PLC0415  # does not exist on Windows
 
     _lower(resource.RLIMIT_CORE, 0)
-    soft_wanted = _SPARE_FILES + files
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY:
-        soft_wanted = min(soft_wanted, hard)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (soft_wanted, soft_wanted))
-    return True
+    _lower(resource.RLIMIT_NOFILE, _SPARE_FILES + files)
+    if not writes:
+        _lower(resource.RLIMIT_FSIZE, _PAGE_BYTES)
+    if sys.platform == "linux":
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (_least(_DATA_BYTES, hard), hard))
 
 
-def limit_worker() -> bool:
-    """A worker opens hardly a file and never writes one."""
+def limit_worker(*, holds: bool) -> None:
+    """A worker opens hardly a file and never writes one; only one that holds memory gets more."""
     if sys.platform == "win32":
-        return False
+        return
     import resource  # noqa: PLC0415  # does not exist on Windows
 
     _lower(resource.RLIMIT_NOFILE, _SPARE_FILES)
     _lower(resource.RLIMIT_FSIZE, 0)
-    return True
+    if sys.platform == "linux" and holds:
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+    elif sys.platform == "linux":
+        _lower(resource.RLIMIT_DATA, _DATA_BYTES)
+
+
+def _least(wanted: int, hard: int) -> int:
+    infinite = -1  # RLIM_INFINITY, also where it is a very large number
+    return wanted if hard == infinite else min(wanted, hard)
 
 
 def _lower(which: int, to: int) -> None:
+    """For good: the hard limit too."""
     if sys.platform != "win32":
         import resource  # noqa: PLC0415  # does not exist on Windows
 
-        _, hard = resource.getrlimit(which)
-        to = to if hard == resource.RLIM_INFINITY else min(to, hard)
+        to = _least(to, resource.getrlimit(which)[1])
         resource.setrlimit(which, (to, to))
 
 

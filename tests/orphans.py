@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from tests.stresser_harness import PROGRAM, Watch, watch
 
@@ -30,9 +31,11 @@ while True:
 
 
 @contextlib.contextmanager
-def controlled(kind: str, disable: str, ttl_s: float) -> Iterator[tuple[int, Watch]]:
+def controlled(
+    kind: str, disable: str, ttl_s: float, *, program: Path = PROGRAM
+) -> Iterator[tuple[int, Watch]]:
     """A controller in a process of its own with a loaded stresser: its pid, and the watched."""
-    command = [sys.executable, "-c", CONTROLLER, str(PROGRAM), kind, LOADS[kind] % ttl_s]
+    command = [sys.executable, "-c", CONTROLLER, str(program), kind, LOADS[kind] % ttl_s]
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,

@@ -46,10 +46,17 @@ class StresserProcess:
     """A running stresser that obeys leases on its standard input.
 
     It dies when its standard input or its life pipe is closed, when this
-    process ends, or when its lease runs out. Starting raises OSError.
+    process ends, or when its lease runs out. Starting raises OSError, and
+    RuntimeError in any thread but the main one: the kernel would take the end
+    of that thread for the end of the controller. See prctl(2), PR_SET_PDEATHSIG.
     """
 
     def __init__(self, resource: Resource, arguments: tuple[str, ...]) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError(
+                f"a stresser was started in thread {threading.current_thread().name!r}, which "
+                "would end it with itself; start it in the main thread"
+            )
         self.resource = resource
         self.arguments = arguments
         self.path = path_of(arguments)

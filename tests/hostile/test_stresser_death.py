@@ -9,15 +9,62 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import pytest
 
+from optimizer.adapters.stresser_process import StresserProcess
+from optimizer.model import Resource
 from tests.orphans import ALL_WAYS, controlled
-from tests.stresser_harness import PROGRAM, stresser, until, watch
+from tests.stresser_harness import PROGRAM, cpu_s, stresser, until, watch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pidfd and /proc")
 
 SHORT_S, LONG_S = 1.0, 60.0
+STUCK = Path(__file__).parent.parent / "stuck_stresser.py"
+
+SUBREAPER = """
+import ctypes, os, subprocess, sys, time
+PR_SET_CHILD_SUBREAPER = 36
+assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+controller = os.fork()
+if controller == 0:
+    read, write = os.pipe()
+    # The shell stands for a slow start: its pid becomes the stresser's.
+    command = [sys.executable, "-I", "-S", sys.argv[1], "cpu", "--leased"]
+    command += ["--parent", str(os.getpid()), "--life-fd", str(read)]
+    child = subprocess.Popen(
+        ["/bin/sh", "-c", 'sleep 0.5; exec "$@"', "sh", *command],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, pass_fds=(read,))
+    os.kill(os.getpid(), 9)
+os.waitpid(controller, 0)
+print("adopted", flush=True)
+until = time.monotonic() + 9  # the alarm for a first lease rings after ten seconds
+while time.monotonic() < until:
+    if os.waitpid(-1, os.WNOHANG)[0]:
+        print("ended", flush=True)
+        break
+    time.sleep(0.01)
+"""
+
+NOBODY = """
+import fcntl, os, sys, time
+sys.path.insert(0, sys.argv[1])
+from stressers import worker
+parent, (read, write) = os.getpid(), os.pipe()
+if os.fork() == 0:
+    os.close(write)
+    worker.arm_pipe(read)
+    os.setgroups([])
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(65534, 65534, 65534)
+    worker.arm_parent(parent)
+    print(os.getpid(), flush=True)
+    while True:
+        time.sleep(1)
+time.sleep(60)
+"""
 
 
 def alone(way: str) -> str:
@@ -34,6 +81,37 @@ def test_all_die_when_the_controller_is_killed(kind: str, way: str) -> None:
     with controlled(kind, alone(way) if way else "", ttl_s) as (controller, watched):
         os.kill(controller, signal.SIGKILL)
         assert watched.all_dead(), watched.alive()
+
+
+@pytest.mark.parametrize("stuck_in", ["busy", "asleep"])
+@pytest.mark.parametrize("way", ["pdeathsig", "pipe", "alarm"])
+def test_a_worker_that_is_stuck_in_c_dies_by_each_way_of_the_kernel(
+    way: str, stuck_in: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the interpreter's lock held it reads nothing and runs no handler; it dies all the same.
+
+    End of file cannot reach such a worker, so that way is not asked to.
+    """
+    monkeypatch.setenv("STUCK_IN", stuck_in)
+    ttl_s = SHORT_S if way == "alarm" else LONG_S
+    with controlled("cpu", alone(way), ttl_s, program=STUCK) as (controller, watched):
+        worker = watched.pids[1]
+        if stuck_in == "busy":
+            assert until(lambda: cpu_s(worker) > 0.1)
+        os.kill(controller, signal.SIGKILL)
+        assert watched.all_dead(), watched.alive()
+
+
+@pytest.mark.parametrize("stuck_in", ["busy", "asleep"])
+def test_a_stuck_worker_ends_although_its_controller_lives(
+    stuck_in: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The crew goes on and its leases are renewed; the worker that does not renew its own ends."""
+    monkeypatch.setenv("STUCK_IN", stuck_in)
+    with controlled("cpu", alone("alarm"), SHORT_S, program=STUCK) as (_, watched):
+        crew, worker = watched.pids
+        assert until(lambda: worker not in watched.alive())
+        assert crew in watched.alive()
 
 
 @pytest.mark.parametrize("kind", ["cpu", "memory"])
@@ -86,6 +164,110 @@ def test_a_controller_that_has_gone_before_the_start_is_noticed() -> None:
     command = [sys.executable, "-I", "-S", str(PROGRAM), "cpu", "--leased", "--parent", "1"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         assert process.wait(15.0) == 0
+
+
+@pytest.mark.parametrize("way", ["pdeathsig", "pipe", "eof"])
+def test_a_subreaper_does_not_hide_that_the_controller_has_gone(way: str) -> None:
+    """The controller is killed before the stresser arms; another parent than init adopts it.
+
+    The lease alarm needs no test of its own here: it knows of no parent.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", SUBREAPER, str(PROGRAM)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "STRESSER_TEST_DISABLE": alone(way)},
+    ) as subreaper:
+        try:
+            output, _ = subreaper.communicate(timeout=30)
+        finally:
+            subreaper.kill()
+    assert output.split() == [b"adopted", b"ended"]
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root: setuid")
+@pytest.mark.parametrize("way", ["pdeathsig", "pipe"])
+def test_after_a_change_of_ids_the_kernel_still_kills(way: str) -> None:
+    """A process that has become nobody dies with its parent, by each way alone.
+
+    The kernel forgets the parent death signal at such a change, so it is armed
+    after it; the pipe it remembers.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", NOBODY, str(PROGRAM.parent.parent)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "STRESSER_TEST_DISABLE": alone(way)},
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        with watch([pid]) as watched:
+            parent.kill()
+            assert watched.all_dead()
+
+
+def test_a_thread_cannot_start_a_stresser() -> None:
+    """The kernel sends the parent death signal when the starting thread ends, so none may."""
+    told: list[str] = []
+
+    def start() -> None:
+        try:
+            StresserProcess(Resource.CPU, ("--workers", "1"))
+        except RuntimeError as exc:
+            told.append(str(exc))
+
+    thread = threading.Thread(target=start, name="metrics")
+    thread.start()
+    thread.join()
+    (message,) = told
+    assert "'metrics'" in message
+    assert "main thread" in message
+
+
+def limits(pid: int) -> dict[str, str]:
+    """The soft limits of a process by name, as the kernel writes them."""
+    lines = Path(f"/proc/{pid}/limits").read_text(encoding="ascii").splitlines()[1:]
+    return {line[:25].strip(): line[25:].split()[0] for line in lines}
+
+
+@pytest.mark.parametrize("kind", ["cpu", "memory", "disk"])
+def test_resource_limits_bound_what_a_fault_could_do(kind: str, tmp_path: Path) -> None:
+    """No core dumps and few files anywhere; no written file but a disk's; bounded memory."""
+    arguments = {"cpu": ("--workers", "1"), "memory": ("--shards", "1")}
+    with stresser(kind, *arguments.get(kind, ("--path", str(tmp_path)))) as held:
+        crew, *workers = held.pids()
+        bound, own = limits(crew), limits(os.getpid())
+        assert bound["Max core file size"] == "0"
+        assert int(bound["Max open files"]) < 80
+        assert bound["Max data size"] == str(256 << 20)
+        assert bound["Max file size"] == (own["Max file size"] if kind == "disk" else "65536")
+        for pid in workers:
+            bound = limits(pid)
+            assert bound["Max core file size"] == "0"
+            assert int(bound["Max open files"]) < 80
+            assert bound["Max file size"] == "0"
+            data = own["Max data size"] if kind == "memory" else str(256 << 20)
+            assert bound["Max data size"] == data
+
+
+@pytest.mark.parametrize(
+    ("deed", "fault"),
+    [
+        ("bytearray(1 << 29)", "MemoryError"),
+        ("[os.open('/dev/null', 0) for _ in range(99)]", "Too many open files"),
+        ("open(sys.argv[2], 'wb', 0).write(b'x')", "File too large"),
+    ],
+)
+def test_each_limit_of_a_worker_is_in_force(deed: str, fault: str, tmp_path: Path) -> None:
+    """A worker that runs wild gets no memory, no descriptors and no file."""
+    code = (
+        "import os, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from stressers import worker\n"
+        f"worker.limit_worker(holds=False)\n{deed}"
+    )
+    arguments = [str(PROGRAM.parent.parent), str(tmp_path / "file")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert fault in done.stderr
 
 
 def test_a_controller_that_never_gives_a_lease_gets_no_load() -> None:
