@@ -1,0 +1,296 @@
+"""Takes away all load of CloudResourceOptimizer, in an emergency too; hurts nobody else."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from typing import NoReturn, Sequence
+
+from recover.diagnose import diagnose, left, plan
+from recover.ending import Act
+from recover.facts import read_facts
+from recover.figures import Figures, local_disks, measure
+from recover.kernel import allow_files
+from recover.model import Diagnosis, Facts
+from recover.places import Asked
+from recover.prove import evidence_of, family_of
+from recover.repairs import drop_caches, lift_inhibit, repair
+
+MOST_COUNTED, EXIT_USAGE, EXIT_DECLINED, EXIT_INTERRUPTED = 100, 111, 112, 130
+_ROUNDS = 3
+"""Something may start between a look and the inhibit; it is found by the next look."""
+_CPU_S = 0.5
+_FILES = 4096
+"""A descriptor for each process of ours, of which there may be a thousand."""
+_ABOUT = """\
+Takes away all load of CloudResourceOptimizer on this host and everything that
+a daemon has left, also when it hangs, is broken, or the disk is full. Sets the
+order `inhibit`, so that nothing starts again until --resume. Touches only what
+is proven ours; all else is named and left alone."""
+_EPILOG = f"""\
+exit codes: 0 nothing of ours is left, seen by a second look;
+1 to {MOST_COUNTED} so many things are left or may be; {EXIT_USAGE} wrong arguments;
+{EXIT_DECLINED} not confirmed; {EXIT_INTERRUPTED} interrupted.
+This one file is enough: it needs Python 3.7 or later and nothing else, and may
+be copied alone to another host."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}\n")
+
+
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = _Parser(
+        prog="recover_system.py",
+        description=_ABOUT,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be done, do nothing")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--json", action="store_true", help="one JSON document; implies --yes")
+    parser.add_argument("--resume", action="store_true", help="only lift the order not to load")
+    parser.add_argument(
+        "--drop-caches",
+        action="store_true",
+        help="also drop cached file pages (root): frees nothing of ours, and slows others",
+    )
+    places = parser.add_argument_group(
+        "where to look", "beside the usual directories and those that living daemons name"
+    )
+    places.add_argument(
+        "--workspace", action="append", default=[], metavar="DIR", help="a WORKSPACE_DIR"
+    )
+    places.add_argument("--state", default="", metavar="DIR", help="a state directory")
+    places.add_argument("--runtime", default="", metavar="DIR", help="a runtime directory")
+    places.add_argument("--log", default="", metavar="DIR", help="a log directory; it stays")
+    places.add_argument(
+        "--config", action="append", default=[], metavar="FILE", help="a configuration file"
+    )
+    places.add_argument(
+        "--disk", action="append", default=[], metavar="DIR", help="where disk space was held"
+    )
+    places.add_argument(
+        "--only",
+        action="store_true",
+        help="touch nothing but the daemons of the directories named here",
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the tool; the exit code."""
+    args = _parsed(argv)
+    asked = Asked(
+        state=args.state,
+        runtime=args.runtime,
+        workspaces=tuple(args.workspace),
+        configs=tuple(args.config),
+        disks=tuple(os.path.abspath(path) for path in args.disk),
+        only=args.only,
+    )
+    allow_files(_FILES)
+    session = _Session(args, asked)
+    try:
+        return session.resume() if args.resume else session.recover()
+    except KeyboardInterrupt:
+        print(
+            "\ninterrupted: run this again to go on; each step may be done twice", file=sys.stderr
+        )
+        return EXIT_INTERRUPTED
+
+
+class _Session:
+    """One run: it looks, tells, asks, repairs, looks again."""
+
+    def __init__(self, args: argparse.Namespace, asked: Asked) -> None:
+        self._args = args
+        self._asked = asked
+        self._acts: list[Act] = []
+        self._shown = ""
+        # What is measured before is measured after, whatever is mounted meanwhile.
+        self._disks = tuple(dict.fromkeys((*local_disks()[0], *asked.disks)))
+
+    def resume(self) -> int:
+        """Lift the order not to load in all state directories that are ours."""
+        failed = 0
+        for home in read_facts(self._asked).states:
+            if home.ours and not home.fault:
+                if self._args.dry_run:
+                    self._tell(Act("resume", home.path, "planned", "lift the order not to load"))
+                    continue
+                act = lift_inhibit(home)
+                failed += act.result in {"failed", "refused"}
+                self._tell(act)
+            elif home.fault:
+                self._tell(Act("resume", home.path, "refused", home.fault))
+        if not self._acts:
+            self._say("No state directory of ours was found; name it with --workspace or --state.")
+        if self._args.json:
+            _print_json({"actions": [act._asdict() for act in self._acts], "exit_code": failed})
+        return min(failed, MOST_COUNTED)
+
+    def recover(self) -> int:
+        """All steps; how many things are left."""
+        facts, diagnosis = self._look()
+        before = measure(self._disks, self._count(facts), _CPU_S)
+        self._introduce(facts, diagnosis)
+        if self._args.dry_run:
+            for work in plan(diagnosis):
+                self._tell(Act(work.what, work.target, "planned", work.why))
+            return self._conclude(diagnosis, before, None)
+        if plan(diagnosis) and not self._confirmed(diagnosis):
+            return EXIT_DECLINED
+        for _ in range(_ROUNDS):
+            if not plan(diagnosis):
+                break
+            repair(diagnosis, facts, self._tell)
+            tried = diagnosis
+            facts, diagnosis = self._look()
+            if plan(diagnosis) == plan(tried):
+                break  # what could not be done a moment ago cannot be done now
+        if self._args.drop_caches:
+            self._tell(drop_caches())
+        return self._conclude(diagnosis, before, measure(self._disks, self._count(facts), _CPU_S))
+
+    def _look(self) -> tuple[Facts, Diagnosis]:
+        facts = read_facts(self._asked)
+        return facts, diagnose(facts)
+
+    @staticmethod
+    def _count(facts: Facts) -> int:
+        return len(family_of(facts, evidence_of(facts)))
+
+    def _introduce(self, facts: Facts, diagnosis: Diagnosis) -> None:
+        who = (
+            ""
+            if sys.platform == "win32"
+            else f", as {'root' if facts.euid == 0 else 'a plain user'}"
+        )
+        when = time.strftime("%Y-%m-%d %H:%M:%S")
+        self._say(f"CloudResourceOptimizer recovery on {platform.node()}{who}, {when}")
+        for title, lines in (
+            ("Left alone, not ours", diagnosis.not_ours),
+            ("May be ours, cannot be proven", diagnosis.doubts),
+            ("Not seen", diagnosis.gaps),
+        ):
+            self._list(title, lines)
+        if not plan(diagnosis):
+            self._say("\nNothing to do: nothing of ours runs or is left behind.")
+
+    def _confirmed(self, diagnosis: Diagnosis) -> bool:
+        if self._args.yes or self._args.json or not sys.stdin.isatty():
+            return True
+        self._list(
+            "To do", [f"{work.what:<8} {work.target}: {work.why}" for work in plan(diagnosis)]
+        )
+        try:
+            answer = input("\nDo this? [y/N] ")
+        except EOFError:
+            answer = ""
+        if answer.strip().lower() in {"y", "yes"}:
+            return True
+        self._say("Nothing was done.")
+        return False
+
+    def _conclude(self, diagnosis: Diagnosis, before: Figures, after: Figures | None) -> int:
+        remaining = left(diagnosis)
+        code = min(len(remaining), MOST_COUNTED)
+        if self._args.dry_run:
+            self._say(f"\n{_table(before, None)}")
+            self._say("\nDry run: nothing was done.")
+        else:
+            self._say(f"\n{_table(before, after)}")
+            if remaining:
+                self._list(f"Still there ({len(remaining)})", remaining)
+            else:
+                self._say("\nClean: a second look found nothing of ours.")
+            self._say(_outlook(diagnosis))
+        if self._args.json:
+            _print_json(
+                {
+                    "dry_run": self._args.dry_run,
+                    "actions": [act._asdict() for act in self._acts],
+                    "not_ours": diagnosis.not_ours,
+                    "not_seen": diagnosis.gaps,
+                    "left": remaining,
+                    "inhibited": not diagnosis.inhibit,
+                    "before": before._asdict(),
+                    "after": None if after is None else after._asdict(),
+                    "exit_code": code,
+                }
+            )
+        return code
+
+    def _tell(self, act: Act) -> None:
+        if not self._acts:
+            self._say("")
+        self._acts.append(act)
+        self._say(f"  {act.result:<8} {act.step:<8} {act.target}: {act.reason}")
+
+    def _list(self, title: str, lines: Sequence[str]) -> None:
+        if lines:
+            self._say(f"\n{title}")
+            for line in lines:
+                self._say(f"  {line}")
+
+    def _say(self, line: str) -> None:
+        if not self._args.json:
+            _print(_plain(line))
+
+
+def _print_json(document: dict[str, object]) -> None:
+    _print(json.dumps(document, indent=2))
+
+
+def _print(text: str) -> None:
+    """Print a line; when nobody reads or the disk is full, go on without."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _plain(text: str) -> str:
+    """The text without characters that steer a terminal: file names may have them."""
+    return (
+        "".join(one if one.isprintable() or one == "\n" else "?" for one in text)
+        .encode(sys.stdout.encoding or "ascii", "backslashreplace")
+        .decode(sys.stdout.encoding or "ascii")
+    )
+
+
+def _outlook(diagnosis: Diagnosis) -> str:
+    if diagnosis.inhibit:
+        paths = ", ".join(home.path for home in diagnosis.inhibit)
+        return f"A daemon could start again: the order not to load could not be set in {paths}."
+    return "No load comes back until `optimizer resume` or `recover_system.py --resume`."
+
+
+def _table(before: Figures, after: Figures | None) -> str:
+    """The figures side by side."""
+    rows = [("CPU", before.cpu, after and after.cpu)]
+    for name, ratio in before.memory.items():
+        rows.append((f"memory, {name}", ratio, after and after.memory.get(name)))
+    for path, ratio in before.disks.items():
+        rows.append((f"disk {path}", ratio, after and after.disks.get(path)))
+    width = max(len("processes of ours"), *(len(row[0]) for row in rows))
+    lines = [f"{'':<{width}}    before" + ("     after" if after else "")]
+    for name, was, now in rows:
+        lines.append(
+            f"{name:<{width}}  {_percent(was):>8}" + (f"  {_percent(now):>8}" if after else "")
+        )
+    counts = f"  {after.processes:>8}" if after else ""
+    lines.append(f"{'processes of ours':<{width}}  {before.processes:>8}{counts}")
+    return "\n".join(lines)
+
+
+def _percent(ratio: float | None) -> str:
+    return "unknown" if ratio is None else f"{100 * ratio:.1f} %"
