@@ -82,10 +82,10 @@ def plan(diagnosis: Diagnosis) -> tuple[Work, ...]:
         found.append(Work("end", name_of(target), f"{how}; {target.proof.text}"))
     for group in diagnosis.groups:
         count = len(group.members or ())
-        found.append(Work("group", group.path, f"remove; {count} processes, all ours"))
+        found.append(Work("group", group.path, f"remove; {count or 'no'} processes in it"))
     for home in diagnosis.stale:
         found += [
-            Work("remove", _path(home, one), "left by a daemon that was killed; " + home.ours)
+            Work("remove", _path(home, one), f"of no use without its daemon; {home.ours}")
             for one in home.leftovers
             if not one.fault
         ]

@@ -90,12 +90,14 @@ def _grip(target: Target, evidence: Evidence, family: Family, tell: Tell) -> Gri
 
 def end_daemons(grips: list[Grip], tell: Tell) -> None:
     """SIGTERM, a time to end in order, SIGKILL. One that is stopped cannot hear the first."""
-    deaf = {grip for grip in grips if grip.target.process.state in {"T", "t"}}
-    deaf |= {grip for grip in grips if grip not in deaf and _send(grip, signal.SIGTERM)}
+    told = [
+        grip.target.process.state not in {"T", "t"} and not _send(grip, signal.SIGTERM)
+        for grip in grips
+    ]
     end_s = time.monotonic() + POLITE_S
     left = []
-    for grip in grips:
-        if grip not in deaf and _ended(grip, max(0.0, end_s - time.monotonic())):
+    for grip, hears in zip(grips, told):
+        if hears and _ended(grip, max(0.0, end_s - time.monotonic())):
             tell(Act("end", name_of(grip.target), "done", f"by SIGTERM; {grip.target.proof.text}"))
         else:
             left.append(grip)

@@ -56,7 +56,7 @@ def joined() -> str:
         sections.append(f"{_title(name, ast.get_docstring(tree) or '')}\n\n\n{body}")
     about = ast.get_docstring(ast.parse(_source(_FIRST))) or ""
     head = _HEAD.format(about=about, imports=_written(imports))
-    return head + "\n\n" + "\n\n".join(sections) + _FOOT
+    return head + "\n" + "\n\n".join(sections) + _FOOT
 
 
 def _title(name: str, about: str) -> str:

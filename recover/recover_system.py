@@ -27,7 +27,6 @@ import sys
 import time
 from typing import Callable, Dict, Iterable, Mapping, NamedTuple, NoReturn, Sequence, Tuple
 
-
 # ==== model.py
 # Values: what is read of the world, and what is to be done. Nothing here touches anything.
 
@@ -513,10 +512,10 @@ def plan(diagnosis: Diagnosis) -> tuple[Work, ...]:
         found.append(Work("end", name_of(target), f"{how}; {target.proof.text}"))
     for group in diagnosis.groups:
         count = len(group.members or ())
-        found.append(Work("group", group.path, f"remove; {count} processes, all ours"))
+        found.append(Work("group", group.path, f"remove; {count or 'no'} processes in it"))
     for home in diagnosis.stale:
         found += [
-            Work("remove", _path(home, one), "left by a daemon that was killed; " + home.ours)
+            Work("remove", _path(home, one), f"of no use without its daemon; {home.ours}")
             for one in home.leftovers
             if not one.fault
         ]
@@ -1206,12 +1205,14 @@ def _grip(target: Target, evidence: Evidence, family: Family, tell: Tell) -> Gri
 
 def end_daemons(grips: list[Grip], tell: Tell) -> None:
     """SIGTERM, a time to end in order, SIGKILL. One that is stopped cannot hear the first."""
-    deaf = {grip for grip in grips if grip.target.process.state in {"T", "t"}}
-    deaf |= {grip for grip in grips if grip not in deaf and _send(grip, signal.SIGTERM)}
+    told = [
+        grip.target.process.state not in {"T", "t"} and not _send(grip, signal.SIGTERM)
+        for grip in grips
+    ]
     end_s = time.monotonic() + POLITE_S
     left = []
-    for grip in grips:
-        if grip not in deaf and _ended(grip, max(0.0, end_s - time.monotonic())):
+    for grip, hears in zip(grips, told):
+        if hears and _ended(grip, max(0.0, end_s - time.monotonic())):
             tell(Act("end", name_of(grip.target), "done", f"by SIGTERM; {grip.target.proof.text}"))
         else:
             left.append(grip)
@@ -2595,7 +2596,7 @@ def _remove(folder: Folder, one: Leftover) -> Act | None:
         if one.is_directory and exc.errno in {errno.ENOTEMPTY, errno.EEXIST}:
             return Act("remove", path, "refused", "not ours alone: something else is in it")
         return Act("remove", path, "failed", in_words(exc))
-    return Act("remove", path, "done", "left by a daemon that was killed") if done else None
+    return Act("remove", path, "done", "of no use without its daemon") if done else None
 
 
 def drop_caches() -> Act:

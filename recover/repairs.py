@@ -218,7 +218,7 @@ def _remove(folder: Folder, one: Leftover) -> Act | None:
         if one.is_directory and exc.errno in {errno.ENOTEMPTY, errno.EEXIST}:
             return Act("remove", path, "refused", "not ours alone: something else is in it")
         return Act("remove", path, "failed", in_words(exc))
-    return Act("remove", path, "done", "left by a daemon that was killed") if done else None
+    return Act("remove", path, "done", "of no use without its daemon") if done else None
 
 
 def drop_caches() -> Act:
