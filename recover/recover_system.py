@@ -2739,7 +2739,7 @@ class _Session:
         if self._args.dry_run:
             for work in plan(diagnosis):
                 self._tell(Act(work.what, work.target, "planned", work.why))
-            return self._conclude(diagnosis, before, None)
+            return self._conclude(facts, diagnosis, before, None)
         if plan(diagnosis) and not self._confirmed(diagnosis):
             return EXIT_DECLINED
         for _ in range(_ROUNDS):
@@ -2752,7 +2752,8 @@ class _Session:
                 break  # what could not be done a moment ago cannot be done now
         if self._args.drop_caches:
             self._tell(drop_caches())
-        return self._conclude(diagnosis, before, measure(self._disks, self._count(facts), _CPU_S))
+        after = measure(self._disks, self._count(facts), _CPU_S)
+        return self._conclude(facts, diagnosis, before, after)
 
     def _look(self) -> tuple[Facts, Diagnosis]:
         facts = read_facts(self._asked)
@@ -2794,7 +2795,9 @@ class _Session:
         self._say("Nothing was done.")
         return False
 
-    def _conclude(self, diagnosis: Diagnosis, before: Figures, after: Figures | None) -> int:
+    def _conclude(
+        self, facts: Facts, diagnosis: Diagnosis, before: Figures, after: Figures | None
+    ) -> int:
         remaining = left(diagnosis)
         code = min(len(remaining), MOST_COUNTED)
         if self._args.dry_run:
@@ -2806,7 +2809,7 @@ class _Session:
                 self._list(f"Still there ({len(remaining)})", remaining)
             else:
                 self._say("\nClean: a second look found nothing of ours.")
-            self._say(_outlook(diagnosis))
+            self._say(_outlook(facts, diagnosis))
         if self._args.json:
             _print_json(
                 {
@@ -2861,10 +2864,13 @@ def _plain(text: str) -> str:
     )
 
 
-def _outlook(diagnosis: Diagnosis) -> str:
+def _outlook(facts: Facts, diagnosis: Diagnosis) -> str:
+    """Whether load can come back."""
     if diagnosis.inhibit:
         paths = ", ".join(home.path for home in diagnosis.inhibit)
         return f"A daemon could start again: the order not to load could not be set in {paths}."
+    if not any(home.inhibit and home.inhibit.standing for home in facts.states):
+        return "No state directory of ours was found, so there was nothing to forbid load in."
     return "No load comes back until `optimizer resume` or `recover_system.py --resume`."
 
 
@@ -2876,7 +2882,7 @@ def _table(before: Figures, after: Figures | None) -> str:
     for path, ratio in before.disks.items():
         rows.append((f"disk {path}", ratio, after and after.disks.get(path)))
     width = max(len("processes of ours"), *(len(row[0]) for row in rows))
-    lines = [f"{'':<{width}}    before" + ("     after" if after else "")]
+    lines = [f"{'in use':<{width}}    before" + ("     after" if after else "")]
     for name, was, now in rows:
         lines.append(
             f"{name:<{width}}  {_percent(was):>8}" + (f"  {_percent(now):>8}" if after else "")
