@@ -114,7 +114,8 @@ class _Session:
         self._args = args
         self._asked = asked
         self._acts: list[Act] = []
-        self._shown = ""
+        self._not_ours: list[str] = []
+        self._gaps: list[str] = []
         # What is measured before is measured after, whatever is mounted meanwhile.
         self._disks = tuple(dict.fromkeys((*local_disks()[0], *asked.disks)))
 
@@ -163,7 +164,10 @@ class _Session:
 
     def _look(self) -> tuple[Facts, Diagnosis]:
         facts = read_facts(self._asked)
-        return facts, diagnose(facts)
+        diagnosis = diagnose(facts)
+        self._not_ours += [one for one in diagnosis.not_ours if one not in self._not_ours]
+        self._gaps += [one for one in diagnosis.gaps if one not in self._gaps]
+        return facts, diagnosis
 
     @staticmethod
     def _count(facts: Facts) -> int:
@@ -221,8 +225,8 @@ class _Session:
                 {
                     "dry_run": self._args.dry_run,
                     "actions": [act._asdict() for act in self._acts],
-                    "not_ours": diagnosis.not_ours,
-                    "not_seen": diagnosis.gaps,
+                    "not_ours": self._not_ours,
+                    "not_seen": self._gaps,
                     "left": remaining,
                     "inhibited": not diagnosis.inhibit,
                     "before": before._asdict(),

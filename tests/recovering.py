@@ -29,10 +29,13 @@ def count(*_):
 for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1):
     signal.signal(number, count)
 descriptors = []
-if asked["uid"]:
-    os.setgroups([])
-    os.setresgid(asked["uid"], asked["uid"], asked["uid"])
-    os.setresuid(asked["uid"], asked["uid"], asked["uid"])
+def become():
+    if asked["uid"]:
+        os.setgroups([])
+        os.setresgid(asked["uid"], asked["uid"], asked["uid"])
+        os.setresuid(asked["uid"], asked["uid"], asked["uid"])
+if not asked["handed"]:
+    become()
 if asked["mark"] is not None:
     own = {
         "pid": os.getpid(),
@@ -43,6 +46,7 @@ if asked["mark"] is not None:
     os.write(descriptor, json.dumps({**own, **asked["mark"]}).encode())
     if asked["seal"]:
         fcntl.fcntl(descriptor, 1033, 15)
+become()
 if asked["lock"]:
     descriptor = os.open(asked["lock"], os.O_RDWR | os.O_CREAT, 0o644)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -99,15 +103,20 @@ def child(
     name: str = "CloudResourceOptimizer",
     seal: bool = True,
     uid: int = 0,
+    handed: bool = False,
     lock: Path | None = None,
     words: tuple[str, ...] = (),
 ) -> Iterator[Child]:
-    """A process; with a mark that tells who it is, changed by what `mark` says."""
+    """A process; with a mark that tells who it is, changed by what `mark` says.
+
+    `uid` is who it becomes, after the mark was made if that is to be `handed`.
+    """
     asked = {
         "mark": mark,
         "name": name,
         "seal": seal,
         "uid": uid,
+        "handed": handed,
         "lock": None if lock is None else str(lock),
     }
     process = subprocess.Popen(
