@@ -33,7 +33,7 @@ def plant(path):
     way = chance.randrange(5)
     new = path + ".new"
     if way == 0: os.symlink(victim, new)
-    elif way == 1: os.link(victim, new)
+    elif way == 1: os.link(os.path.join(foreign, "linked", os.path.basename(path)), new)
     elif way == 2: os.mkfifo(new)
     elif way == 3: os.mkdir(new)
     else: os.close(os.open(new, os.O_CREAT | os.O_EXCL))
@@ -112,6 +112,7 @@ def test_an_attacker_who_swaps_names_gets_no_foreign_file_touched(
         (work / name).mkdir(mode=0o755)
     foreign.mkdir()
     (foreign / "glances").mkdir()
+    (foreign / "linked").mkdir()
     for name in (
         "status.json",
         "status.txt",
@@ -123,7 +124,10 @@ def test_an_attacker_who_swaps_names_gets_no_foreign_file_touched(
         "held-0123456789abcdef",
     ):
         (foreign / name).write_text(f"precious {name}")
-        (foreign / name).chmod(0o666)  # so that the attacker may make hard links
+        # Apart, for a second name alone protects a file; he may link to what he may write to.
+        linked = foreign / "linked" / os.path.basename(name)
+        linked.write_text(f"precious {name}")
+        linked.chmod(0o666)
     for path in (work, *work.rglob("*")):
         os.chown(path, NOBODY, NOBODY)
     observer = subprocess.Popen(
