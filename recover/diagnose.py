@@ -130,6 +130,8 @@ def _groups(facts: Facts, family: Family) -> tuple[tuple[Group, ...], list[str]]
             daemon and group.pid not in family and (daemon.opaque or looks_like_ours(daemon.words))
         ):
             foreign.append(f"group {group.path}: its daemon {group.pid} may be alive")
+        elif not (group.members or facts.sees_all_pids or group.pid in known):
+            foreign.append(f"group {group.path}: its daemon may be outside this pid namespace")
         else:
             ours.append(group)
     return tuple(ours), foreign

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -21,6 +20,10 @@ from recover.prove import by_mark, mark_fault
 
 UNIT = "optimizer.service"
 WINDOWS_SERVICE = "CloudResourceOptimizer"
+_BOOTED_BY_SYSTEMD = "/run/systemd/system"
+"""Source: sd_booted(3)."""
+_FIRST_PIDS = "pid:[4026531836]"
+"""The first pid namespace. Source: linux/proc_ns.h, PROC_PID_INIT_INO."""
 _ASK_S = 5.0
 _GROUP = re.compile(re.escape(GROUP_NAME) + r"\.([1-9][0-9]{0,9})")
 
@@ -62,6 +65,7 @@ def read_facts(asked: Asked) -> Facts:
         service=_windows_service() if sys.platform == "win32" else _systemd_service(),
         gaps=tuple(gaps),
         only_named=asked.only,
+        sees_all_pids=_sees_all_pids(),
     )
 
 
@@ -150,7 +154,7 @@ def _hidden(processes: Mapping[int, Process], euid: int) -> list[str]:
                 "a daemon that is well obeys the inhibit by itself"
             ]
         )
-    if not processes:
+    if not os.path.exists("/proc/self/stat"):
         return ["no /proc: processes are known only by rosters, and marks cannot be seen"]
     opaque = sum(1 for process in processes.values() if process.opaque and not process.marks)
     lines = []
@@ -208,6 +212,13 @@ def read_group(path: str, pid: int) -> Group:
     return Group(path, pid, members, can_kill)
 
 
+def _sees_all_pids() -> bool:
+    try:
+        return os.readlink("/proc/self/ns/pid") == _FIRST_PIDS
+    except OSError:
+        return False
+
+
 def _own_group(who: str, mount: Mount) -> str:
     """The group of a process in one hierarchy, as far as it is in sight there."""
     try:
@@ -225,7 +236,7 @@ def _own_group(who: str, mount: Mount) -> str:
 
 def _systemd_service() -> Service | None:
     """Our unit as systemd shows it; None where there is none."""
-    if sys.platform == "win32" or shutil.which("systemctl") is None:
+    if sys.platform == "win32" or not os.path.isdir(_BOOTED_BY_SYSTEMD):
         return None
     shown = _asked(
         ["systemctl", "show", "--property=LoadState,ActiveState,MainPID,ExecStart", UNIT]

@@ -145,7 +145,11 @@ class Service(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """Everything that was read."""
+    """Everything that was read.
+
+    `sees_all_pids` is false inside a pid namespace: a pid that is not there may
+    be alive outside.
+    """
 
     platform: str
     euid: int
@@ -159,6 +163,7 @@ class Facts(NamedTuple):
     service: Service | None
     gaps: tuple[str, ...]
     only_named: bool = False
+    sees_all_pids: bool = True
 
 
 class Proof(NamedTuple):

@@ -172,7 +172,11 @@ class Service(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """Everything that was read."""
+    """Everything that was read.
+
+    `sees_all_pids` is false inside a pid namespace: a pid that is not there may
+    be alive outside.
+    """
 
     platform: str
     euid: int
@@ -186,6 +190,7 @@ class Facts(NamedTuple):
     service: Service | None
     gaps: tuple[str, ...]
     only_named: bool = False
+    sees_all_pids: bool = True
 
 
 class Proof(NamedTuple):
@@ -560,6 +565,8 @@ def _groups(facts: Facts, family: Family) -> tuple[tuple[Group, ...], list[str]]
             daemon and group.pid not in family and (daemon.opaque or looks_like_ours(daemon.words))
         ):
             foreign.append(f"group {group.path}: its daemon {group.pid} may be alive")
+        elif not (group.members or facts.sees_all_pids or group.pid in known):
+            foreign.append(f"group {group.path}: its daemon may be outside this pid namespace")
         else:
             ours.append(group)
     return tuple(ours), foreign
@@ -2140,6 +2147,10 @@ def _expanded(value: str, environ: Mapping[str, str]) -> str:
 
 UNIT = "optimizer.service"
 WINDOWS_SERVICE = "CloudResourceOptimizer"
+_BOOTED_BY_SYSTEMD = "/run/systemd/system"
+"""Source: sd_booted(3)."""
+_FIRST_PIDS = "pid:[4026531836]"
+"""The first pid namespace. Source: linux/proc_ns.h, PROC_PID_INIT_INO."""
 _ASK_S = 5.0
 _GROUP = re.compile(re.escape(GROUP_NAME) + r"\.([1-9][0-9]{0,9})")
 
@@ -2181,6 +2192,7 @@ def read_facts(asked: Asked) -> Facts:
         service=_windows_service() if sys.platform == "win32" else _systemd_service(),
         gaps=tuple(gaps),
         only_named=asked.only,
+        sees_all_pids=_sees_all_pids(),
     )
 
 
@@ -2267,7 +2279,7 @@ def _hidden(processes: Mapping[int, Process], euid: int) -> list[str]:
                 "a daemon that is well obeys the inhibit by itself"
             ]
         )
-    if not processes:
+    if not os.path.exists("/proc/self/stat"):
         return ["no /proc: processes are known only by rosters, and marks cannot be seen"]
     opaque = sum(1 for process in processes.values() if process.opaque and not process.marks)
     lines = []
@@ -2325,6 +2337,13 @@ def read_group(path: str, pid: int) -> Group:
     return Group(path, pid, members, can_kill)
 
 
+def _sees_all_pids() -> bool:
+    try:
+        return os.readlink("/proc/self/ns/pid") == _FIRST_PIDS
+    except OSError:
+        return False
+
+
 def _own_group(who: str, mount: Mount) -> str:
     """The group of a process in one hierarchy, as far as it is in sight there."""
     try:
@@ -2342,7 +2361,7 @@ def _own_group(who: str, mount: Mount) -> str:
 
 def _systemd_service() -> Service | None:
     """Our unit as systemd shows it; None where there is none."""
-    if sys.platform == "win32" or shutil.which("systemctl") is None:
+    if sys.platform == "win32" or not os.path.isdir(_BOOTED_BY_SYSTEMD):
         return None
     shown = _asked(
         ["systemctl", "show", "--property=LoadState,ActiveState,MainPID,ExecStart", UNIT]

@@ -299,6 +299,16 @@ def test_a_group_is_touched_only_when_all_in_it_are_ours(
     assert any("group" in line for line in found.not_ours) is not removed
 
 
+def test_inside_a_pid_namespace_an_empty_group_may_be_that_of_a_daemon_outside() -> None:
+    """Unless a lock or roster of ours names its daemon."""
+    group = Group("/sys/fs/cgroup/optimizer-load.50", 50, (), can_kill=True)
+    known = facts(groups=(group,), sees_all_pids=False)
+    assert diagnose(known).groups == ()
+    assert "namespace" in diagnose(known).not_ours[0]
+    home = runtime(lock(held=False))
+    assert diagnose(known._replace(runtimes=(home,))).groups == (group,)
+
+
 @pytest.mark.parametrize(
     ("service", "stopped"),
     [
