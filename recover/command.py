@@ -13,7 +13,7 @@ from typing import NoReturn, Sequence
 from recover.diagnose import diagnose, left, plan
 from recover.ending import Act
 from recover.facts import read_facts
-from recover.figures import Figures, local_disks, measure
+from recover.figures import Figures, local_disks, measure, table
 from recover.kernel import allow_files
 from recover.model import Diagnosis, Facts
 from recover.places import Asked
@@ -211,10 +211,10 @@ class _Session:
         remaining = left(diagnosis)
         code = min(len(remaining), MOST_COUNTED)
         if self._args.dry_run:
-            self._say(f"\n{_table(before, None)}")
+            self._say(f"\n{table(before, None)}")
             self._say("\nDry run: nothing was done.")
         else:
-            self._say(f"\n{_table(before, after)}")
+            self._say(f"\n{table(before, after)}")
             if remaining:
                 self._list(f"Still there ({len(remaining)})", remaining)
             else:
@@ -282,25 +282,3 @@ def _outlook(facts: Facts, diagnosis: Diagnosis) -> str:
     if not any(home.inhibit and home.inhibit.standing for home in facts.states):
         return "No state directory of ours was found, so there was nothing to forbid load in."
     return "No load comes back until `optimizer resume` or `recover_system.py --resume`."
-
-
-def _table(before: Figures, after: Figures | None) -> str:
-    """The figures side by side."""
-    rows = [("CPU", before.cpu, after and after.cpu)]
-    for name, ratio in before.memory.items():
-        rows.append((f"memory, {name}", ratio, after and after.memory.get(name)))
-    for path, ratio in before.disks.items():
-        rows.append((f"disk {path}", ratio, after and after.disks.get(path)))
-    width = max(len("processes of ours"), *(len(row[0]) for row in rows))
-    lines = [f"{'in use':<{width}}    before" + ("     after" if after else "")]
-    for name, was, now in rows:
-        lines.append(
-            f"{name:<{width}}  {_percent(was):>8}" + (f"  {_percent(now):>8}" if after else "")
-        )
-    counts = f"  {after.processes:>8}" if after else ""
-    lines.append(f"{'processes of ours':<{width}}  {before.processes:>8}{counts}")
-    return "\n".join(lines)
-
-
-def _percent(ratio: float | None) -> str:
-    return "unknown" if ratio is None else f"{100 * ratio:.1f} %"

@@ -157,7 +157,9 @@ def _ended(grip: Grip, timeout_s: float) -> bool:
     if grip.descriptor is not None:
         return has_ended(grip.descriptor, timeout_s)
     if sys.platform == "win32":
-        return False  # terminate() has waited
+        from recover.windows import lives
+
+        return not lives(grip.target.process)  # terminate() has waited
     end_s = time.monotonic() + timeout_s
     while True:
         now = read_process(grip.target.process.pid)

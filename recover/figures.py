@@ -162,3 +162,25 @@ def local_disks() -> tuple[tuple[str, ...], tuple[str, ...]]:
             if os.path.isdir(mount.point) and (known is None or len(mount.point) < len(known)):
                 by_source[mount.source] = mount.point
     return tuple(sorted(by_source.values())) if table else ("/",), tuple(remote)
+
+
+def table(before: Figures, after: Figures | None) -> str:
+    """The figures side by side."""
+    rows = [("CPU", before.cpu, after and after.cpu)]
+    for name, ratio in before.memory.items():
+        rows.append((f"memory, {name}", ratio, after and after.memory.get(name)))
+    for path, ratio in before.disks.items():
+        rows.append((f"disk {path}", ratio, after and after.disks.get(path)))
+    width = max(len("processes of ours"), *(len(row[0]) for row in rows))
+    lines = [f"{'in use':<{width}}    before" + ("     after" if after else "")]
+    for name, was, now in rows:
+        lines.append(
+            f"{name:<{width}}  {_percent(was):>8}" + (f"  {_percent(now):>8}" if after else "")
+        )
+    counts = f"  {after.processes:>8}" if after else ""
+    lines.append(f"{'processes of ours':<{width}}  {before.processes:>8}{counts}")
+    return "\n".join(lines)
+
+
+def _percent(ratio: float | None) -> str:
+    return "unknown" if ratio is None else f"{100 * ratio:.1f} %"

@@ -32,6 +32,12 @@ here: change those, not this one.
 
 from __future__ import annotations
 
+import sys
+
+# A folder to which others may write, such as /tmp, must not give this program its modules.
+if __name__ == "__main__" and not sys.flags.isolated and not getattr(sys.flags, "safe_path", 0):
+    del sys.path[0]
+
 {imports}
 '''
 _FOOT = """
@@ -113,7 +119,7 @@ def _without_imports(source: str, tree: ast.Module, imports: dict[str, set[str]]
 
 
 def _written(imports: dict[str, set[str]]) -> str:
-    plain = [f"import {name}" for name in sorted(imports) if not imports[name]]
+    plain = [f"import {name}" for name in sorted(imports) if not imports[name] and name != "sys"]
     for name in sorted(imports):
         if imports[name]:
             names = sorted(imports[name])

@@ -9,6 +9,12 @@ here: change those, not this one.
 
 from __future__ import annotations
 
+import sys
+
+# A folder to which others may write, such as /tmp, must not give this program its modules.
+if __name__ == "__main__" and not sys.flags.isolated and not getattr(sys.flags, "safe_path", 0):
+    del sys.path[0]
+
 import argparse
 import contextlib
 import ctypes
@@ -23,7 +29,6 @@ import signal
 import stat
 import struct
 import subprocess
-import sys
 import time
 from typing import Callable, Dict, Iterable, Mapping, NamedTuple, NoReturn, Sequence, Tuple
 
@@ -1016,7 +1021,8 @@ _TOKEN_QUERY, _TOKEN_OWNER = 0x0008, 4
 _FILE_OBJECT, _OWNER_INFORMATION = 1, 1
 _EPOCH_100NS = 116_444_736_000_000_000
 """1970-01-01 in units of 100 ns since 1601. Source: minwinbase.h, FILETIME."""
-_RUNNING = 259
+_RUNNING, _NO_SUCH_PROCESS = 259, 87
+"""Source: winbase.h, STILL_ACTIVE; winerror.h, ERROR_INVALID_PARAMETER."""
 _SAME, _OTHER = 0, 1
 """Stand-ins for user ids: whether a process is of the owner of our directory or not."""
 
@@ -1064,6 +1070,8 @@ if sys.platform == "win32":
         """
         handle = _kernel32.OpenProcess(_QUERY | _TERMINATE | _SYNCHRONIZE, False, process.pid)
         if not handle:
+            if ctypes.get_last_error() == _NO_SUCH_PROCESS:
+                return True
             raise ctypes.WinError(ctypes.get_last_error())
         try:
             if _start(handle) != process.start:
@@ -1072,6 +1080,16 @@ if sys.platform == "win32":
                 raise ctypes.WinError(ctypes.get_last_error())
             wait_ms = int(timeout_s * 1000)
             return bool(_kernel32.WaitForSingleObject(wintypes.HANDLE(handle), wait_ms) == 0)
+        finally:
+            _kernel32.CloseHandle(wintypes.HANDLE(handle))
+
+    def lives(process: Process) -> bool:
+        """Whether that very process still runs."""
+        handle = _kernel32.OpenProcess(_QUERY, False, process.pid)
+        if not handle:
+            return False
+        try:
+            return _start(handle) == process.start
         finally:
             _kernel32.CloseHandle(wintypes.HANDLE(handle))
 
@@ -1277,7 +1295,7 @@ def _ended(grip: Grip, timeout_s: float) -> bool:
     if grip.descriptor is not None:
         return has_ended(grip.descriptor, timeout_s)
     if sys.platform == "win32":
-        return False  # terminate() has waited
+        return not lives(grip.target.process)  # terminate() has waited
     end_s = time.monotonic() + timeout_s
     while True:
         now = read_process(grip.target.process.pid)
@@ -1455,6 +1473,28 @@ def local_disks() -> tuple[tuple[str, ...], tuple[str, ...]]:
             if os.path.isdir(mount.point) and (known is None or len(mount.point) < len(known)):
                 by_source[mount.source] = mount.point
     return tuple(sorted(by_source.values())) if table else ("/",), tuple(remote)
+
+
+def table(before: Figures, after: Figures | None) -> str:
+    """The figures side by side."""
+    rows = [("CPU", before.cpu, after and after.cpu)]
+    for name, ratio in before.memory.items():
+        rows.append((f"memory, {name}", ratio, after and after.memory.get(name)))
+    for path, ratio in before.disks.items():
+        rows.append((f"disk {path}", ratio, after and after.disks.get(path)))
+    width = max(len("processes of ours"), *(len(row[0]) for row in rows))
+    lines = [f"{'in use':<{width}}    before" + ("     after" if after else "")]
+    for name, was, now in rows:
+        lines.append(
+            f"{name:<{width}}  {_percent(was):>8}" + (f"  {_percent(now):>8}" if after else "")
+        )
+    counts = f"  {after.processes:>8}" if after else ""
+    lines.append(f"{'processes of ours':<{width}}  {before.processes:>8}{counts}")
+    return "\n".join(lines)
+
+
+def _percent(ratio: float | None) -> str:
+    return "unknown" if ratio is None else f"{100 * ratio:.1f} %"
 
 
 # ==== folder.py
@@ -2824,10 +2864,10 @@ class _Session:
         remaining = left(diagnosis)
         code = min(len(remaining), MOST_COUNTED)
         if self._args.dry_run:
-            self._say(f"\n{_table(before, None)}")
+            self._say(f"\n{table(before, None)}")
             self._say("\nDry run: nothing was done.")
         else:
-            self._say(f"\n{_table(before, after)}")
+            self._say(f"\n{table(before, after)}")
             if remaining:
                 self._list(f"Still there ({len(remaining)})", remaining)
             else:
@@ -2895,28 +2935,6 @@ def _outlook(facts: Facts, diagnosis: Diagnosis) -> str:
     if not any(home.inhibit and home.inhibit.standing for home in facts.states):
         return "No state directory of ours was found, so there was nothing to forbid load in."
     return "No load comes back until `optimizer resume` or `recover_system.py --resume`."
-
-
-def _table(before: Figures, after: Figures | None) -> str:
-    """The figures side by side."""
-    rows = [("CPU", before.cpu, after and after.cpu)]
-    for name, ratio in before.memory.items():
-        rows.append((f"memory, {name}", ratio, after and after.memory.get(name)))
-    for path, ratio in before.disks.items():
-        rows.append((f"disk {path}", ratio, after and after.disks.get(path)))
-    width = max(len("processes of ours"), *(len(row[0]) for row in rows))
-    lines = [f"{'in use':<{width}}    before" + ("     after" if after else "")]
-    for name, was, now in rows:
-        lines.append(
-            f"{name:<{width}}  {_percent(was):>8}" + (f"  {_percent(now):>8}" if after else "")
-        )
-    counts = f"  {after.processes:>8}" if after else ""
-    lines.append(f"{'processes of ours':<{width}}  {before.processes:>8}{counts}")
-    return "\n".join(lines)
-
-
-def _percent(ratio: float | None) -> str:
-    return "unknown" if ratio is None else f"{100 * ratio:.1f} %"
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ _TOKEN_QUERY, _TOKEN_OWNER = 0x0008, 4
 _FILE_OBJECT, _OWNER_INFORMATION = 1, 1
 _EPOCH_100NS = 116_444_736_000_000_000
 """1970-01-01 in units of 100 ns since 1601. Source: minwinbase.h, FILETIME."""
-_RUNNING = 259
+_RUNNING, _NO_SUCH_PROCESS = 259, 87
+"""Source: winbase.h, STILL_ACTIVE; winerror.h, ERROR_INVALID_PARAMETER."""
 _SAME, _OTHER = 0, 1
 """Stand-ins for user ids: whether a process is of the owner of our directory or not."""
 
@@ -65,6 +66,8 @@ if sys.platform == "win32":
         """
         handle = _kernel32.OpenProcess(_QUERY | _TERMINATE | _SYNCHRONIZE, False, process.pid)
         if not handle:
+            if ctypes.get_last_error() == _NO_SUCH_PROCESS:
+                return True
             raise ctypes.WinError(ctypes.get_last_error())
         try:
             if _start(handle) != process.start:
@@ -73,6 +76,16 @@ if sys.platform == "win32":
                 raise ctypes.WinError(ctypes.get_last_error())
             wait_ms = int(timeout_s * 1000)
             return bool(_kernel32.WaitForSingleObject(wintypes.HANDLE(handle), wait_ms) == 0)
+        finally:
+            _kernel32.CloseHandle(wintypes.HANDLE(handle))
+
+    def lives(process: Process) -> bool:
+        """Whether that very process still runs."""
+        handle = _kernel32.OpenProcess(_QUERY, False, process.pid)
+        if not handle:
+            return False
+        try:
+            return _start(handle) == process.start
         finally:
             _kernel32.CloseHandle(wintypes.HANDLE(handle))
 

@@ -159,7 +159,8 @@ def test_on_a_whole_host_it_finds_everything_by_itself(tmp_path: Path) -> None:
     daemons are left alone.
     """
     private = (
-        "for d in /var/lib /run /etc /root /sys/fs/cgroup; do mount -t tmpfs none $d || exit 99; done; "
+        "for d in /var/lib /run /etc /root /sys/fs/cgroup; do "
+        "mount -t tmpfs none $d || exit 99; done; "
         'mkdir -p /var/lib/optimizer /run/optimizer; exec "$@"'
     )
     prefix = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "sh", "-c", private)

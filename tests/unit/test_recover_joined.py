@@ -61,6 +61,22 @@ def test_it_runs_alone_with_an_old_python(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["recover_system.py"]
 
 
+def test_a_module_that_was_planted_beside_it_is_not_run(tmp_path: Path) -> None:
+    """Copied to /tmp and run by root, it must not load a json.py of somebody else."""
+    alone = tmp_path / "recover_system.py"
+    alone.write_bytes(TOOL.read_bytes())
+    for name in ("json", "re", "recover", "fcntl", "pwd"):
+        (tmp_path / f"{name}.py").write_text("import os\nos._exit(77)\n")
+    done = subprocess.run(
+        [sys.executable, str(alone), "--help"],
+        capture_output=True,
+        check=False,
+        timeout=60,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0
+
+
 @pytest.mark.parametrize(
     "command",
     [
