@@ -23,7 +23,7 @@ from recover.repairs import drop_caches, lift_inhibit, repair
 MOST_COUNTED, EXIT_USAGE, EXIT_DECLINED, EXIT_INTERRUPTED = 100, 111, 112, 130
 _ROUNDS = 3
 """Something may start between a look and the inhibit; it is found by the next look."""
-_CPU_S = 0.5
+_CPU_S = 0.3
 _FILES = 4096
 """A descriptor for each process of ours, of which there may be a thousand."""
 _ABOUT = """\

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from recover.kernel import sync_filesystem
 
 _MEMORY = ("available", "nocache", "free")
+_PATH_CHARS = 32
 _OCTAL = re.compile(r"\\([0-7]{3})")
 _ON_DISK = {"btrfs", "zfs", "bcachefs", "f2fs"}
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "glusterfs", "virtiofs"}
@@ -170,7 +171,7 @@ def table(before: Figures, after: Figures | None) -> str:
     for name, ratio in before.memory.items():
         rows.append((f"memory, {name}", ratio, after and after.memory.get(name)))
     for path, ratio in before.disks.items():
-        rows.append((f"disk {path}", ratio, after and after.disks.get(path)))
+        rows.append((f"disk {_short(path)}", ratio, after and after.disks.get(path)))
     width = max(len("processes of ours"), *(len(row[0]) for row in rows))
     lines = [f"{'in use':<{width}}    before" + ("     after" if after else "")]
     for name, was, now in rows:
@@ -180,6 +181,11 @@ def table(before: Figures, after: Figures | None) -> str:
     counts = f"  {after.processes:>8}" if after else ""
     lines.append(f"{'processes of ours':<{width}}  {before.processes:>8}{counts}")
     return "\n".join(lines)
+
+
+def _short(path: str) -> str:
+    """A path of any length, its end rather than its beginning."""
+    return path if len(path) <= _PATH_CHARS else "..." + path[3 - _PATH_CHARS :]
 
 
 def _percent(ratio: float | None) -> str:

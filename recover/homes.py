@@ -10,6 +10,7 @@ import sys
 from typing import Callable, Mapping
 
 from recover.folder import Folder, RefusedError, open_folder
+from recover.kernel import own_user
 from recover.model import ROLES, Entry, Home, Inhibit, Leftover, Lock, Places, Roster
 
 LOCK, ROSTER, INHIBIT = "lock", "roster.json", "inhibit"
@@ -109,7 +110,8 @@ def _read(path: str, places: Places, look: Callable[[Folder, Home], Home]) -> Ho
     except RefusedError as exc:
         return home._replace(fault=str(exc))
     except OSError as exc:
-        return home._replace(fault=f"cannot be looked at ({exc.strerror or exc})")
+        root = "; run this as root" if own_user() != 0 else ""
+        return home._replace(fault=f"cannot be looked at ({exc.strerror or exc}){root}")
 
 
 def _ours(places: Places, sign: str) -> str:

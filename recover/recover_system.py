@@ -1327,6 +1327,7 @@ def in_words(error: OSError) -> str:
 
 
 _MEMORY = ("available", "nocache", "free")
+_PATH_CHARS = 32
 _OCTAL = re.compile(r"\\([0-7]{3})")
 _ON_DISK = {"btrfs", "zfs", "bcachefs", "f2fs"}
 _REMOTE = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "lustre", "glusterfs", "virtiofs"}
@@ -1481,7 +1482,7 @@ def table(before: Figures, after: Figures | None) -> str:
     for name, ratio in before.memory.items():
         rows.append((f"memory, {name}", ratio, after and after.memory.get(name)))
     for path, ratio in before.disks.items():
-        rows.append((f"disk {path}", ratio, after and after.disks.get(path)))
+        rows.append((f"disk {_short(path)}", ratio, after and after.disks.get(path)))
     width = max(len("processes of ours"), *(len(row[0]) for row in rows))
     lines = [f"{'in use':<{width}}    before" + ("     after" if after else "")]
     for name, was, now in rows:
@@ -1491,6 +1492,11 @@ def table(before: Figures, after: Figures | None) -> str:
     counts = f"  {after.processes:>8}" if after else ""
     lines.append(f"{'processes of ours':<{width}}  {before.processes:>8}{counts}")
     return "\n".join(lines)
+
+
+def _short(path: str) -> str:
+    """A path of any length, its end rather than its beginning."""
+    return path if len(path) <= _PATH_CHARS else "..." + path[3 - _PATH_CHARS :]
 
 
 def _percent(ratio: float | None) -> str:
@@ -1843,7 +1849,8 @@ def _read(path: str, places: Places, look: Callable[[Folder, Home], Home]) -> Ho
     except RefusedError as exc:
         return home._replace(fault=str(exc))
     except OSError as exc:
-        return home._replace(fault=f"cannot be looked at ({exc.strerror or exc})")
+        root = "; run this as root" if own_user() != 0 else ""
+        return home._replace(fault=f"cannot be looked at ({exc.strerror or exc}){root}")
 
 
 def _ours(places: Places, sign: str) -> str:
@@ -2676,7 +2683,7 @@ def drop_caches() -> Act:
 MOST_COUNTED, EXIT_USAGE, EXIT_DECLINED, EXIT_INTERRUPTED = 100, 111, 112, 130
 _ROUNDS = 3
 """Something may start between a look and the inhibit; it is found by the next look."""
-_CPU_S = 0.5
+_CPU_S = 0.3
 _FILES = 4096
 """A descriptor for each process of ours, of which there may be a thousand."""
 _ABOUT = """\
