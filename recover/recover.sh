@@ -3,7 +3,11 @@
 # Finds any Python from 3.7 on, needs no environment of its own, and hands all
 # arguments to recover_system.py; see ./recover.sh --help.
 set -u
-here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd) || exit 127
+# By the shell alone: in an emergency PATH may be broken too.
+case $0 in
+*/*) here=${0%/*} ;;
+*) here=. ;;
+esac
 for candidate in "${PYTHON:-}" python3 python3.14 python3.13 python3.12 python3.11 python3.10 \
     python3.9 python3.8 python3.7 python /usr/bin/python3 /usr/local/bin/python3 \
     "$here/../.venv/bin/python"; do
