@@ -10,6 +10,8 @@ from importlib import import_module
 from optimizer.errors import OptimizerError
 
 EXIT_FAILED = 1
+OLDEST_PYTHON = (3, 11)
+"""The same as python_requires in setup.cfg."""
 
 # command -> (file of its group in optimizer.cli, one line of help)
 COMMANDS = {
@@ -17,6 +19,7 @@ COMMANDS = {
     "status": ("status", "what is held now, and why"),
     "plan": ("plan", "dry run: what it would do now, and why"),
     "check-config": ("check_config", "every fault of the configuration; exit 0 or 78"),
+    "doctor": ("doctor", "what is wrong here, and the remedy for each"),
     "pause": ("switch", "take all load away, for a while or until resumed"),
     "release": ("release", "hold nothing on one filesystem for a while, to unmount it"),
     "resume": ("switch", "lift a pause and releases, and let tripped stressers start again"),
@@ -27,6 +30,9 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code (0 done, 1 failed, 2 usage, 75 try later, 78 bad config)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if sys.version_info < OLDEST_PYTHON:
+        print(_too_old(), file=sys.stderr)
+        return EXIT_FAILED
     parser = argparse.ArgumentParser(
         prog="optimizer",
         description="Holds this host's CPU, memory and disk utilisation at a target.",
@@ -50,6 +56,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return EXIT_FAILED
+
+
+def _too_old() -> str:
+    """What `doctor` would say, which an older Python cannot run; nor any other command."""
+    found, wanted = (".".join(map(str, v)) for v in (sys.version_info[:3], OLDEST_PYTHON))
+    return (
+        f"fault    python-too-old (install)\n         {sys.executable} is Python {found}; "
+        f"{wanted} or newer is needed\n         -> install python{wanted} from your distribution "
+        f"and name it:\n            PYTHON=python{wanted} ./start.sh"
+    )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,13 @@ from optimizer.adapters.stresser_pool import StresserPool
 from optimizer.adapters.switch import FileSwitch
 from optimizer.control.brake import OwnHours, known_until, midnight
 from optimizer.derive import Machine, derive, look
-from optimizer.directories import Directories
+from optimizer.directories import (
+    HISTORY_NAME,
+    LOCK_NAME,
+    STATUS_NAME,
+    TEXT_NAME,
+    Directories,
+)
 from optimizer.errors import HistoryError
 from optimizer.loop import Daemon
 from optimizer.ports import Log, Ports
@@ -35,10 +41,6 @@ from optimizer.report.status import Host, Surroundings
 from optimizer.settings import Loaded, SettingsWatch
 from optimizer.upkeep import Derived, Upkeep
 
-STATUS_NAME = "status.json"
-TEXT_NAME = "status.txt"
-HISTORY_NAME = "history.sqlite3"
-LOCK_NAME = "lock"
 GROUP_REMOVE_S = 0.5
 """How long the end waits for the workers' group to be empty."""
 

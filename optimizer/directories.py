@@ -11,6 +11,12 @@ from optimizer.errors import ConfigError
 
 NAME = "optimizer"
 """The last part of each directory that is shared with other programs' directories."""
+STATUS_NAME = "status.json"
+TEXT_NAME = "status.txt"
+LOCK_NAME = "lock"
+"""Files of the runtime directory."""
+HISTORY_NAME = "history.sqlite3"
+"""The history's file in the state directory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,6 +76,19 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         | VALUES,
         set(),
     ),
+    "optimizer.examine": (
+        {
+            "optimizer.adapters",
+            "optimizer.control",
+            "optimizer.derive",
+            "optimizer.directories",
+            "optimizer.examine",
+            "optimizer.report",
+        }
+        | SETTINGS
+        | VALUES,
+        set(),
+    ),
     "optimizer.app": ({"optimizer"}, set()),
     "optimizer.cli": ({"optimizer"}, set()),
     "optimizer.__main__": ({"optimizer"}, set()),
@@ -133,7 +146,7 @@ PARTS = {
         "optimizer.adapters.stresser_process",
     },
 }
-USES_STRESSER_PROTOCOL = {"optimizer.adapters.stresser_process"}
+USES_STRESSER_PROTOCOL = {"optimizer.adapters.stresser_process", "optimizer.examine.stressers"}
 
 
 def module_of(path: Path) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from optimizer.directories import Directories, directories
 from optimizer.errors import ConfigError
+from optimizer.examine.salvage import salvage
+from optimizer.examine.subject import Subject, look, status_of, whose
 from optimizer.settings import Loaded, Settings, find_file, load, parse_overrides
 
 _CHECKOUT = Path(__file__).resolve().parent.parent.parent
@@ -65,6 +68,30 @@ def configured(args: argparse.Namespace) -> Configured:
         directories=_directories(loaded.settings),
         overrides=overrides,
         explicit_file=args.config,
+    )
+
+
+def examined(file: Path | None, pairs: Sequence[str]) -> Subject:
+    """The daemon to examine, also where its configuration is broken; never raises for that.
+
+    `file` and `pairs` are what --config and --set say.
+    """
+    odd: tuple[str, ...] = ()
+    try:
+        overrides = parse_overrides(pairs)
+    except ConfigError as exc:
+        odd, overrides = exc.faults, parse_overrides([pair for pair in pairs if "=" in pair])
+    found = salvage(file=_find(file, overrides), environ=os.environ, overrides=overrides)
+    places = whose(_directories(found.loaded.settings), _usual(is_root=True))
+    runs, unseen = look(places)
+    return Subject(
+        loaded=found.loaded,
+        directories=places,
+        faults=(*odd, *found.faults),
+        unread=found.unread,
+        holder=runs,
+        unseen=unseen,
+        status=status_of(places),
     )
 
 

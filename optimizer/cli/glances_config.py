@@ -8,6 +8,7 @@ from pathlib import Path
 
 from optimizer.cli.common import EXIT_FAILED, EXIT_OK, configured, say_faults
 from optimizer.cli.common import define as define_common
+from optimizer.directories import TEXT_NAME
 from optimizer.errors import ConfigError
 
 
@@ -22,7 +23,6 @@ def define(parser: argparse.ArgumentParser, _name: str) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Print or write the configuration; exit 1 when that cannot be done."""
-    from optimizer import app
     from optimizer.adapters.glances_setup import render_config
     from optimizer.atomic import replace_file
 
@@ -33,7 +33,7 @@ def execute(args: argparse.Namespace) -> int:
     settings = found.loaded.settings
     try:
         text = render_config(
-            status_text=found.directories.runtime / app.TEXT_NAME,
+            status_text=found.directories.runtime / TEXT_NAME,
             platform=sys.platform,
             bind=settings.glances_bind,
             port=settings.glances_port,

@@ -9,6 +9,7 @@ from typing import Any
 from optimizer.cli.common import EXIT_OK, Configured, configured, say_faults, where_running
 from optimizer.cli.common import define as define_common
 from optimizer.cli.status import STALE_S
+from optimizer.directories import HISTORY_NAME, STATUS_NAME
 from optimizer.errors import ConfigError, OptimizerError
 
 MEASURE_S = 2.0
@@ -35,7 +36,7 @@ def execute(args: argparse.Namespace) -> int:
         memory_bytes_per_s=policy.memory_rise_bytes_per_s,
         disk_bytes_per_s=policy.disk_rise_bytes_per_s,
     )
-    status, source = _running_status(found) or (_measured_status(found), _DRY)
+    status, source = _running_status(found) or (measured_status(found), _DRY)
     print(
         f"{source} {status['platform']}, {status['cpus']} CPUs, "
         f"{status['nominal_memory_gb']:g} GB: a {status['host_class']} host."
@@ -56,7 +57,7 @@ def _running_status(found: Configured) -> tuple[dict[str, Any], str] | None:
     places = where_running(found.directories)
     if app.running(places) is None:
         return None
-    status = status_file.read(places.runtime / app.STATUS_NAME)
+    status = status_file.read(places.runtime / STATUS_NAME)
     if status is None:
         raise OptimizerError("a daemon runs but has written no status yet; try again in a second")
     age_s = time.time() - float(str(status.get("updated_utc_s") or 0.0))
@@ -68,7 +69,7 @@ def _running_status(found: Configured) -> tuple[dict[str, Any], str] | None:
     return status, f"The daemon (pid {status['pid']}) runs:"
 
 
-def _measured_status(found: Configured) -> dict[str, Any]:
+def measured_status(found: Configured) -> dict[str, Any]:
     """The document that a daemon without any load of its own would write."""
     from optimizer import app
     from optimizer.adapters.cpu_scope import CapacityWatch
@@ -122,7 +123,7 @@ def _measured_status(found: Configured) -> dict[str, Any]:
         period_days=derived.settled.period_days,
         disk_note=derived.scope.note,
         cpu=capacity.capacity,
-        history_path=str(found.directories.state / app.HISTORY_NAME),
+        history_path=str(found.directories.state / HISTORY_NAME),
         glances_state="off",
         glances_url=None,
         glances_message="",

@@ -12,7 +12,7 @@ from typing import Any
 from optimizer.cli.common import EXIT_FAILED, EXIT_OK, configured, say_faults, where_running
 from optimizer.cli.common import define as define_common
 from optimizer.cli.switch import duration_s
-from optimizer.directories import Directories
+from optimizer.directories import STATUS_NAME, Directories
 from optimizer.errors import ConfigError, SwitchError
 
 DEFAULT_S = 3600.0
@@ -81,7 +81,6 @@ def _is_free(places: Directories, mounts: frozenset[str], since_utc_s: float) ->
     """
     from optimizer.adapters import status_file
     from optimizer.adapters.identity import identify
-    from optimizer.app import STATUS_NAME
 
     until_s = time.monotonic() + WAIT_S
     pids: list[int] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optimizer.cli.common import (
@@ -58,6 +59,12 @@ def _run(found: Configured) -> int:
         total_mb=settings.log_total_mb,
         keep_days=settings.log_keep_days,
         console=sys.stderr,
+    )
+    log.info(
+        "daemon.started",
+        pid=os.getpid(),
+        python=sys.executable,
+        code=str(Path(__file__).resolve().parents[1]),
     )
     for warning in found.loaded.warnings:
         log.warning("config.warned", message=warning)

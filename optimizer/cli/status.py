@@ -10,7 +10,7 @@ from typing import Any
 
 from optimizer.cli.common import EXIT_FAILED, EXIT_OK, configured, say_faults, where_running
 from optimizer.cli.common import define as define_common
-from optimizer.directories import Directories
+from optimizer.directories import HISTORY_NAME, STATUS_NAME, Directories
 from optimizer.errors import ConfigError, HistoryError
 
 STALE_S = 12.0
@@ -59,7 +59,7 @@ def _document(places: Directories, days: float) -> dict[str, Any]:
     from optimizer.adapters import status_file
 
     holder = app.running(places)
-    status = status_file.read(places.runtime / app.STATUS_NAME) if holder else None
+    status = status_file.read(places.runtime / STATUS_NAME) if holder else None
     if status is None:
         return {
             "running": holder is not None,
@@ -82,12 +82,11 @@ def _inhibit(places: Directories) -> dict[str, Any] | None:
 
 
 def _means(places: Directories, days: float) -> dict[str, Any]:
-    from optimizer import app
     from optimizer.adapters.history import read_means
     from optimizer.model import Resource
 
     try:
-        means = read_means(places.state / app.HISTORY_NAME, time.time(), days)
+        means = read_means(places.state / HISTORY_NAME, time.time(), days)
     except HistoryError as exc:
         return {"error": str(exc)}
     return {

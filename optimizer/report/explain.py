@@ -56,7 +56,7 @@ def _paragraph(resource: Resource, facts: Mapping[str, Any], pace: Pace) -> str:
         return " ".join(said)
     if reason in {Reason.STRESSER_TRIPPED, Reason.STRESSER_DOWN, Reason.OWN_HOURS}:
         return f"{said[0]} {_obstacle(reason, str(facts['note']))}"
-    reachable, limit = _reachable(resource, facts)
+    reachable, limit = most_allowed(resource, facts)
     add = max(0.0, min(target, reachable) - organic)
     said.append(f"So {_amount(resource, add, capacity)} ({_percent(add)}) is added{_how(facts)}.")
     if reachable < target - _ROUNDING:
@@ -77,7 +77,7 @@ def _budget(hours: Mapping[str, Any]) -> str:
     return f" Own load may use {limit:.4g} core-hours on a UTC day{spent}."
 
 
-def _reachable(resource: Resource, facts: Mapping[str, Any]) -> tuple[float, str]:
+def most_allowed(resource: Resource, facts: Mapping[str, Any]) -> tuple[float, str]:
     """The highest total that is allowed, and what does not allow more."""
     ceiling = float(facts["ceiling"])
     bounds = [(ceiling, f"the ceiling is {_percent(ceiling)}")]

@@ -1,0 +1,1 @@
+"""Gathers the facts for `optimizer doctor`; changes nothing, and needs no running daemon."""

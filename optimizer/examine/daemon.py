@@ -1,0 +1,138 @@
+"""Looks at the daemon without its help: lock, status, process, leftovers, orders."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from optimizer.adapters.cgroups import hierarchy, text_of
+from optimizer.adapters.mountinfo import parse_mounts
+from optimizer.adapters.releases import RELEASED_NAME, parse
+from optimizer.adapters.switch import INHIBIT_NAME, FileSwitch
+from optimizer.directories import HISTORY_NAME, LOCK_NAME, STATUS_NAME
+from optimizer.examine import log_lines, processes
+from optimizer.examine.subject import PACKAGE, ROOT, Subject
+from optimizer.report.doctor import Finding
+from optimizer.report.doctor_daemon import DaemonFacts, Orders, daemon, orders
+
+HOUR_S = 3600.0
+STARTED = "daemon.started"
+_GROUP = "optimizer-load"
+"""Beginning of the name of the workers' control group; see adapters/idle_group.py."""
+_ROSTER_NAME = "roster.json"
+_LINES = 65_536
+
+
+def examine_daemon(subject: Subject) -> list[Finding]:
+    """Whether it runs, answers, and is alone."""
+    pid = subject.pid
+    seen = None if pid is None else processes.stat_of(pid)
+    events = log_lines.recent(subject.directories.log, subject.now_utc_s - HOUR_S)
+    starts = [event for event in events if event.get("event") == STARTED]
+    last = log_lines.last(subject.directories.log)
+    recovery = ROOT / "recover/recover_system.py"
+    runs = _code_of(pid, starts)
+    exit_code = last.get("exit_code")
+    return daemon(
+        DaemonFacts(
+            runtime=str(subject.directories.runtime),
+            pid=pid if pid is not None else (0 if subject.holder is not None else None),
+            unseen=subject.unseen,
+            state="" if seen is None else seen.state,
+            age_s=subject.age_s if subject.holder is not None else None,
+            up_s=None if pid is None else processes.up_s(pid),
+            is_new=not os.path.exists(subject.directories.state / HISTORY_NAME) and not last,
+            last_word=str(last["event"]) if "event" in last else None,
+            last_exit=exit_code if isinstance(exit_code, int) else None,
+            starts=len(starts),
+            processes=processes.marked(),
+            left=_left(subject),
+            here=str(PACKAGE),
+            runs=runs,
+            code_age_s=_code_age_s(),
+            recover=str(recovery) if recovery.exists() else "recover_system.py",
+        )
+    )
+
+
+def _code_of(pid: int | None, starts: list[dict[str, object]]) -> str | None:
+    """The folder of the program that the daemon says that it runs."""
+    for event in reversed(starts):
+        if pid is not None and event.get("pid") == pid:
+            code = event.get("code")
+            return code if isinstance(code, str) else None
+    return None
+
+
+def _code_age_s() -> float | None:
+    """How long ago the newest of our files was changed."""
+    try:
+        newest = max(path.stat().st_mtime for path in PACKAGE.rglob("*.py"))
+    except (OSError, ValueError):
+        return None
+    return time.time() - newest
+
+
+def _left(subject: Subject) -> tuple[str, ...]:
+    """What a daemon that was killed has left, when none runs on its directories."""
+    left: list[str] = []
+    if subject.holder is None and subject.unseen is None:
+        runtime = subject.directories.runtime
+        paths = (runtime / name for name in (LOCK_NAME, STATUS_NAME, _ROSTER_NAME))
+        left += [str(path) for path in paths if os.path.exists(path)]
+    for group in groups():
+        pid = processes.is_decimal_pid(group.name)
+        if pid is not None and not (processes.PROC / str(pid)).exists():
+            left.append(str(group))
+    return tuple(left)
+
+
+def groups() -> list[Path]:
+    """The control groups of all daemons."""
+    if sys.platform != "linux":
+        return []
+    try:
+        mounts = parse_mounts(text_of(processes.PROC / "self/mountinfo"))
+        found = hierarchy("cpu", mounts, text_of(processes.PROC / "self/cgroup"))
+        parents = [] if found is None else list(dict.fromkeys((found.top, found.groups[-1])))
+        return [group for parent in parents for group in sorted(parent.glob(f"{_GROUP}.*"))]
+    except OSError:
+        return []
+
+
+def examine_orders(subject: Subject) -> list[Finding]:
+    """The inhibit file, the releases, and what the daemon says that it obeys."""
+    state, now_utc_s = subject.directories.state, subject.now_utc_s
+    path = state / INHIBIT_NAME
+    # Asked at the beginning of time, so that an order that has expired is told as well.
+    order = FileSwitch(state).inhibit(float("-inf"))
+    told = subject.status.get("inhibit") if subject.holder is not None else None
+    shown = None
+    if isinstance(told, dict):
+        until = told.get("until_utc_s")
+        until_utc_s = float(until) if isinstance(until, int | float) else None
+        shown = (str(told.get("by")), str(told.get("reason")), until_utc_s)
+    if order is None:
+        facts = Orders(now_utc_s=now_utc_s, path=str(path), shown=shown, released=_released(state))
+    else:
+        facts = Orders(
+            now_utc_s=now_utc_s,
+            path=str(path),
+            by=order.by,
+            reason=order.reason,
+            until_utc_s=order.until_utc_s,
+            since_utc_s=order.since_utc_s,
+            odd=order.reason.startswith("the inhibit file "),
+            released=_released(state),
+        )
+    return orders(facts)
+
+
+def _released(state: Path) -> tuple[tuple[str, float], ...]:
+    try:
+        with open(os.open(state / RELEASED_NAME, os.O_RDONLY), "rb") as file:
+            return tuple(parse(file.read(_LINES)).items())
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError):
+        return ()

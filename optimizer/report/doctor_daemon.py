@@ -1,0 +1,324 @@
+"""Findings about the daemon, what is left of dead ones, and an operator's orders; pure."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+
+from optimizer.report.doctor import (
+    Area,
+    Code,
+    Finding,
+    Severity,
+    fine,
+    printable,
+    span,
+    with_fine,
+)
+
+STALE_S = 12.0
+"""A status that is older than this was not written by a healthy daemon; as in `status`."""
+STARTING_S = 15.0
+"""A daemon this young may not have written its status yet."""
+MANY_STARTS = 4
+"""So many starts in an hour are a loop, not an operator at work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """A process of ours that proves itself so: `role` is controller, stresser or worker.
+
+    `controller` is the pid that a stresser obeys, None for one started by hand;
+    `where` the runtime directory of a controller.
+    """
+
+    pid: int
+    role: str
+    kind: str | None = None
+    controller: int | None = None
+    where: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DaemonFacts:
+    """All that can be seen of the daemon without its help.
+
+    `pid` is the holder of the lock, None where nobody holds it; `unseen` why
+    that cannot be told. `state` is the kernel's letter for it. `age_s` is that
+    of the status, `up_s` how long the daemon runs. `processes` are ours on this
+    host, `left` the files and groups of daemons that are gone. `last_word` is the last
+    event of the log, `starts` how often a daemon began in the last hour.
+    """
+
+    runtime: str
+    pid: int | None = None
+    unseen: str | None = None
+    state: str = ""
+    age_s: float | None = None
+    up_s: float | None = None
+    is_new: bool = False
+    last_word: str | None = None
+    last_exit: int | None = None
+    starts: int = 0
+    processes: tuple[Process, ...] = ()
+    left: tuple[str, ...] = ()
+    here: str = ""
+    runs: str | None = None
+    code_age_s: float | None = None
+    recover: str = "recover_system.py"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """The inhibit file and the releases; times in seconds since the epoch.
+
+    `by` is None where there is no file. `odd` tells that the file is no proper
+    order. `shown` is what the daemon's status says when no file does: by whom and why.
+    """
+
+    now_utc_s: float
+    path: str
+    by: str | None = None
+    reason: str = ""
+    until_utc_s: float | None = None
+    since_utc_s: float | None = None
+    odd: bool = False
+    released: tuple[tuple[str, float], ...] = ()
+    shown: tuple[str, str, float | None] | None = None
+
+
+def daemon(facts: DaemonFacts) -> list[Finding]:
+    """Whether it runs, answers, and is alone."""
+    found = _state(facts)
+    others = [p for p in facts.processes if p.role == "controller" and p.pid != facts.pid]
+    if others and facts.pid is not None:
+        where = "; ".join(f"pid {p.pid} ({p.where or 'directories unknown'})" for p in others)
+        found.append(
+            _finding(
+                Code.TWO_DAEMONS,
+                Severity.WARNING,
+                f"beside pid {facts.pid} ({facts.runtime}) another daemon holds load: {where}; "
+                "each takes the other's load for the tenant's",
+                "end one of them, for example",
+                f"kill {others[0].pid}",
+            )
+        )
+    found += _orphans(facts)
+    if facts.starts >= MANY_STARTS:
+        found.append(
+            _finding(
+                Code.DAEMON_RESTARTS,
+                Severity.WARNING,
+                f"a daemon was started {facts.starts} times in the last hour",
+                "the errors under `log` say why it ended; `./start.sh` in a terminal shows them "
+                "as they come",
+            )
+        )
+    if facts.left:
+        found.append(
+            _finding(
+                Code.LEFT_BEHIND,
+                Severity.NOTE,
+                f"left by a daemon that was killed: {', '.join(facts.left)}",
+                "nothing needs to be done: the next start takes them over or removes them",
+            )
+        )
+    found += _code(facts)
+    if facts.pid is None:
+        return found
+    age = "" if facts.age_s is None else f", status {facts.age_s:.0f} s old"
+    up = "" if facts.up_s is None else f" for {span(facts.up_s)}"
+    return with_fine(found, Area.DAEMON, f"pid {facts.pid} runs{up}{age}; {facts.runtime}")
+
+
+def _state(facts: DaemonFacts) -> list[Finding]:
+    if facts.unseen is not None:
+        return [_finding(Code.DAEMON_UNSEEN, Severity.WARNING, facts.unseen, "look as root")]
+    if facts.pid is None:
+        return [_not_running(facts)]
+    silent = facts.age_s is None or abs(facts.age_s) > STALE_S
+    if facts.state in {"T", "t"}:
+        return [
+            _finding(
+                Code.DAEMON_STOPPED,
+                Severity.FAULT,
+                f"the daemon (pid {facts.pid}) is stopped by a signal (state {facts.state}); its "
+                "stressers have ended by themselves when their leases ran out",
+                "let it go on",
+                f"kill -CONT {facts.pid}",
+            )
+        ]
+    if not silent:
+        return []
+    if facts.age_s is None and facts.up_s is not None and facts.up_s < STARTING_S:
+        said = f"the daemon (pid {facts.pid}) began {facts.up_s:.0f} s ago; no status yet"
+        return [_finding(Code.DAEMON_STARTING, Severity.NOTE, said, "look again in a few seconds")]
+    waits = " and waits for a disk (state D)" if facts.state == "D" else ""
+    wrote = "no status" if facts.age_s is None else f"nothing for {span(facts.age_s)}"
+    return [
+        _finding(
+            Code.DAEMON_HUNG,
+            Severity.FAULT,
+            f"the daemon (pid {facts.pid}) holds {facts.runtime}/lock but has written {wrote}"
+            f"{waits}; its stressers end by themselves within seconds",
+            "end it, then start it again; if it stays, the recovery tool removes everything: "
+            f"python3 {facts.recover}",
+            f"kill {facts.pid}; sleep 3; kill -9 {facts.pid}",
+        )
+    ]
+
+
+def _not_running(facts: DaemonFacts) -> Finding:
+    start = "start it with ./start.sh or `optimizer run`"
+    if facts.is_new:
+        said = f"no daemon runs on {facts.runtime}, and none has run there before"
+        return _finding(Code.DAEMON_NOT_RUNNING, Severity.NOTE, said, start)
+    if facts.last_word == "daemon.stopped" and not facts.last_exit:
+        said = f"no daemon runs on {facts.runtime}; the last one ended in good order"
+        return _finding(Code.DAEMON_NOT_RUNNING, Severity.NOTE, said, start)
+    if facts.last_word is None:
+        said = f"no daemon runs on {facts.runtime}, and no log tells how the last one ended"
+        return _finding(Code.DAEMON_NOT_RUNNING, Severity.WARNING, said, start)
+    how = f"the last line of its log is {printable(facts.last_word)}"
+    if facts.last_word == "daemon.stopped":
+        how = f"the last one failed with exit code {facts.last_exit}"
+    return _finding(
+        Code.DAEMON_DIED,
+        Severity.WARNING,
+        f"no daemon runs on {facts.runtime}, and none was told to end: {how}",
+        f"see what killed it (`journalctl -k`, `dmesg`, the log), then {start}",
+    )
+
+
+def _orphans(facts: DaemonFacts) -> list[Finding]:
+    """Load whose controller is gone, and load that somebody has started by hand."""
+    controllers = {p.pid for p in facts.processes if p.role == "controller"} | {facts.pid}
+    loads = [p for p in facts.processes if p.role != "controller"]
+    lost = [p for p in loads if p.controller is not None and p.controller not in controllers]
+    by_hand = [p for p in loads if p.controller is None]
+    found = []
+    if lost:
+        found.append(
+            _finding(
+                Code.LOAD_WITHOUT_DAEMON,
+                Severity.FAULT,
+                f"processes of ours run without a daemon: {_pids(lost)}; they should have ended "
+                "with it within seconds",
+                "look again in five seconds; if they are still there",
+                f"python3 {facts.recover}",
+            )
+        )
+    if by_hand:
+        found.append(
+            _finding(
+                Code.LOAD_BY_HAND,
+                Severity.NOTE,
+                f"somebody runs a stresser by hand: {_pids(by_hand)}; the daemon counts it as "
+                "the tenant's",
+                "",
+            )
+        )
+    return found
+
+
+def _pids(processes: list[Process]) -> str:
+    return ", ".join(f"pid {p.pid}{f' ({p.kind})' if p.kind else ''}" for p in processes[:8])
+
+
+def _code(facts: DaemonFacts) -> list[Finding]:
+    if facts.pid is None:
+        return []
+    if facts.runs is not None and facts.runs != facts.here:
+        return [
+            _finding(
+                Code.DAEMON_OTHER_CODE,
+                Severity.NOTE,
+                f"the daemon runs from {facts.runs}, this command from {facts.here}",
+                "use the commands of the daemon's own installation",
+            )
+        ]
+    if facts.code_age_s is not None and facts.up_s is not None and facts.code_age_s < facts.up_s:
+        return [
+            _finding(
+                Code.DAEMON_OLD_CODE,
+                Severity.NOTE,
+                f"the program in {facts.here} was changed {span(facts.code_age_s)} ago, after the "
+                "daemon had started",
+                "restart the daemon to run what is installed now",
+            )
+        ]
+    return []
+
+
+def orders(facts: Orders) -> list[Finding]:
+    """What an operator or the recovery tool has ordered."""
+    found: list[Finding] = []
+    if facts.by is not None:
+        found.append(_inhibit(facts))
+    elif facts.shown is not None:
+        by, reason, until_utc_s = facts.shown
+        said = f"paused by {by} {_until(until_utc_s)}: {reason}"
+        found.append(_ordered(Code.INHIBITED, Severity.NOTE, said))
+    for mount, until_utc_s in facts.released:
+        if until_utc_s > facts.now_utc_s:
+            said = f"{mount} is released, so nothing is held there {_until(until_utc_s)}"
+            found.append(_ordered(Code.RELEASED, Severity.NOTE, said))
+    return found or [fine(Area.ORDERS, f"nothing forbids load; looked at {facts.path}")]
+
+
+def _inhibit(facts: Orders) -> Finding:
+    if facts.odd:
+        return _ordered(
+            Code.INHIBIT_ODD,
+            Severity.WARNING,
+            f"{facts.path} is no proper order ({facts.reason}); it forbids all load until it is "
+            "removed",
+        )
+    if facts.until_utc_s is not None and facts.until_utc_s <= facts.now_utc_s:
+        return _ordered(
+            Code.INHIBIT_EXPIRED,
+            Severity.NOTE,
+            f"{facts.path} has expired ({_until(facts.until_utc_s)}), so it forbids nothing",
+        )
+    since = "" if facts.since_utc_s is None else f" since {utc(facts.since_utc_s)}"
+    said = f"no load by order of {facts.by}{since}, {_until(facts.until_utc_s)}: {facts.reason}"
+    # Whoever gave no end wants to be reminded.
+    severity = Severity.WARNING if facts.until_utc_s is None else Severity.NOTE
+    return _ordered(Code.INHIBITED, severity, f"{said} ({facts.path})")
+
+
+def _ordered(code: Code, severity: Severity, found: str) -> Finding:
+    return Finding(
+        area=Area.ORDERS,
+        code=code,
+        severity=severity,
+        found=found,
+        remedy="to lift it",
+        command="optimizer resume",
+    )
+
+
+def _until(until_utc_s: float | None) -> str:
+    return "until resumed" if until_utc_s is None else f"until {utc(until_utc_s)}"
+
+
+def utc(utc_s: float) -> str:
+    """Date and time; the number itself for what no calendar has."""
+    try:
+        moment = datetime.datetime.fromtimestamp(utc_s, datetime.UTC)
+    except (OverflowError, OSError, ValueError):
+        return f"{utc_s:g} s after 1970"
+    return f"{moment:%Y-%m-%d %H:%M} UTC"
+
+
+def _finding(
+    code: Code, severity: Severity, found: str, remedy: str, command: str | None = None
+) -> Finding:
+    return Finding(
+        area=Area.DAEMON,
+        code=code,
+        severity=severity,
+        found=found,
+        remedy=remedy,
+        command=command,
+    )
