@@ -39,13 +39,17 @@ def examine(
     overrides: Sequence[str],
     *,
     deadline_s: float = DEADLINE_S,
+    program: str = _CHILD,
 ) -> list[Finding]:
-    """The findings of those areas; `config` and `overrides` are --config and --set."""
+    """The findings of those areas; `config` and `overrides` are --config and --set.
+
+    `program` is what each process runs.
+    """
     path = [*(os.path.abspath(one) for one in sys.path), str(_ROOT)]
 
     def one(area: Area) -> list[Finding]:
         asked = {"area": area.value, "path": path, "config": config, "overrides": list(overrides)}
-        command = [sys.executable, "-I", "-S", "-c", _CHILD, json.dumps(asked)]
+        command = [sys.executable, "-I", "-S", "-c", program, json.dumps(asked)]
         return _findings(area, command, deadline_s)
 
     with ThreadPoolExecutor(AT_ONCE) as pool:

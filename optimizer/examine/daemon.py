@@ -15,22 +15,28 @@ from optimizer.directories import HISTORY_NAME, LOCK_NAME, STATUS_NAME
 from optimizer.examine import log_lines, processes
 from optimizer.examine.subject import PACKAGE, ROOT, Subject
 from optimizer.report.doctor import Finding
-from optimizer.report.doctor_daemon import DaemonFacts, Orders, daemon, orders
+from optimizer.report.doctor_daemon import DaemonFacts, Orders, Process, daemon, orders
 
 HOUR_S = 3600.0
 STARTED = "daemon.started"
 _GROUP = "optimizer-load"
 """Beginning of the name of the workers' control group; see adapters/idle_group.py."""
-_ROSTER_NAME = "roster.json"
-_LINES = 65_536
+_MOST_BYTES = 65_536
+_BEFORE_S = 60.0
+_MOMENT_S = 1.5
+"""A stresser outlives its daemon by milliseconds; a lease is up to three seconds."""
 
 
 def examine_daemon(subject: Subject) -> list[Finding]:
     """Whether it runs, answers, and is alone."""
     pid = subject.pid
     seen = None if pid is None else processes.stat_of(pid)
-    events = log_lines.recent(subject.directories.log, subject.now_utc_s - HOUR_S)
+    up_s = None if pid is None else processes.up_s(pid)
+    now_utc_s = subject.now_utc_s
+    since_s = min(max(HOUR_S, (up_s or 0.0) + _BEFORE_S), log_lines.DAY_S)
+    events = log_lines.recent(subject.directories.log, now_utc_s - since_s)
     starts = [event for event in events if event.get("event") == STARTED]
+    lately = [e for e in starts if (log_lines.time_of(e) or 0.0) > now_utc_s - HOUR_S]
     last = log_lines.last(subject.directories.log)
     recovery = ROOT / "recover/recover_system.py"
     runs = _code_of(pid, starts)
@@ -42,12 +48,13 @@ def examine_daemon(subject: Subject) -> list[Finding]:
             unseen=subject.unseen,
             state="" if seen is None else seen.state,
             age_s=subject.age_s if subject.holder is not None else None,
-            up_s=None if pid is None else processes.up_s(pid),
+            up_s=up_s,
             is_new=not os.path.exists(subject.directories.state / HISTORY_NAME) and not last,
+            lock_left=os.path.exists(subject.directories.runtime / LOCK_NAME),
             last_word=str(last["event"]) if "event" in last else None,
             last_exit=exit_code if isinstance(exit_code, int) else None,
-            starts=len(starts),
-            processes=processes.marked(),
+            starts=len(lately),
+            processes=_ours(subject.directories.runtime),
             left=_left(subject),
             here=str(PACKAGE),
             runs=runs,
@@ -55,6 +62,16 @@ def examine_daemon(subject: Subject) -> list[Finding]:
             recover=str(recovery) if recovery.exists() else "recover_system.py",
         )
     )
+
+
+def _ours(runtime: Path) -> tuple[Process, ...]:
+    """Our processes by mark and roster; one that is lost is looked at twice, a moment apart."""
+    found = processes.known(runtime)
+    if not any(process.lost for process in found):
+        return found
+    time.sleep(_MOMENT_S)
+    before = {process.pid for process in found}
+    return tuple(one for one in processes.known(runtime) if not one.lost or one.pid in before)
 
 
 def _code_of(pid: int | None, starts: list[dict[str, object]]) -> str | None:
@@ -80,7 +97,7 @@ def _left(subject: Subject) -> tuple[str, ...]:
     left: list[str] = []
     if subject.holder is None and subject.unseen is None:
         runtime = subject.directories.runtime
-        paths = (runtime / name for name in (LOCK_NAME, STATUS_NAME, _ROSTER_NAME))
+        paths = (runtime / name for name in (LOCK_NAME, STATUS_NAME, processes.ROSTER_NAME))
         left += [str(path) for path in paths if os.path.exists(path)]
     for group in groups():
         pid = processes.is_decimal_pid(group.name)
@@ -133,6 +150,6 @@ def examine_orders(subject: Subject) -> list[Finding]:
 def _released(state: Path) -> tuple[tuple[str, float], ...]:
     try:
         with open(os.open(state / RELEASED_NAME, os.O_RDONLY), "rb") as file:
-            return tuple(parse(file.read(_LINES)).items())
+            return tuple(parse(file.read(_MOST_BYTES)).items())
     except (OSError, ValueError, TypeError, OverflowError, RecursionError):
         return ()

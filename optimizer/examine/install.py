@@ -8,6 +8,7 @@ import importlib.metadata
 import os
 import re
 import sys
+import sysconfig
 from pathlib import Path
 
 from optimizer.examine.subject import ROOT, Subject
@@ -57,9 +58,15 @@ def examine_install(_: Subject) -> list[Finding]:
             venv=str(folder / "bin/python") if has_venv else None,
             in_venv=has_venv and Path(sys.prefix).resolve() == folder.resolve(),
             stamp=str(folder / ".optimizer-stamp"),
-            start_script=str(script),
+            start_script=str(script) if script.exists() else None,
+            managed=sys.prefix == sys.base_prefix and _is_managed(),
         )
     )
+
+
+def _is_managed() -> bool:
+    """Source: PEP 668."""
+    return os.path.exists(os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED"))
 
 
 def _version(name: str) -> str | None:

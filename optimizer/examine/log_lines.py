@@ -39,7 +39,7 @@ def recent(directory: Path, since_utc_s: float) -> list[dict[str, object]]:
         left -= len(text)
         for line in text.splitlines():
             event = _parsed(line)
-            at_s = _time(event)
+            at_s = time_of(event)
             if at_s is not None and at_s >= since_utc_s:
                 found.append((at_s, event))
     return [event for _, event in sorted(found, key=lambda pair: pair[0])]
@@ -72,7 +72,8 @@ def _parsed(line: bytes) -> dict[str, object]:
     return event if isinstance(event, dict) else {}
 
 
-def _time(event: dict[str, object]) -> float | None:
+def time_of(event: dict[str, object]) -> float | None:
+    """When it was logged, in seconds since the epoch; None where it does not say."""
     try:
         return datetime.fromisoformat(str(event.get("timestamp"))).astimezone(UTC).timestamp()
     except ValueError:
@@ -81,7 +82,7 @@ def _time(event: dict[str, object]) -> float | None:
 
 def latest_utc_s(directory: Path) -> float | None:
     """When the last event was written, by the clock of that time."""
-    return _time(last(directory))
+    return time_of(last(directory))
 
 
 def examine_log(subject: Subject) -> list[Finding]:

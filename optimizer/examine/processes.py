@@ -16,6 +16,8 @@ from optimizer.report.doctor_daemon import Process
 MARK = "/memfd:CloudResourceOptimizer (deleted)"
 """What a descriptor of each process of ours links to."""
 PROC = Path("/proc")
+ROSTER_NAME = "roster.json"
+"""In the runtime directory: the processes that a daemon has started."""
 _MOST_BYTES = 65_536
 _LISTEN = "0A"
 """Source: Linux include/net/tcp_states.h, TCP_LISTEN."""
@@ -67,6 +69,46 @@ def boot_id(proc: Path = PROC) -> str | None:
         return None
 
 
+def known(runtime: Path, proc: Path = PROC) -> tuple[Process, ...]:
+    """Our processes by their marks, and those that the roster of one daemon names besides."""
+    found = marked(proc)
+    pids = {process.pid for process in found}
+    return (*found, *(one for one in rostered(runtime, proc) if one.pid not in pids))
+
+
+def rostered(runtime: Path, proc: Path = PROC) -> tuple[Process, ...]:
+    """The stressers in a daemon's roster that still run, of this boot and with the same start."""
+    try:
+        with open(os.open(runtime / ROSTER_NAME, os.O_RDONLY), "rb") as file:
+            roster = json.loads(file.read(_MOST_BYTES))
+        if roster["boot_id"] != boot_id(proc):
+            return ()
+        controller, entries = roster["controller"]["pid"], roster["processes"]
+        return tuple(
+            Process(
+                pid=one["pid"],
+                role=str(one["role"]),
+                kind=_text(one.get("kind")),
+                controller=controller,
+                lost=not _runs(controller, proc),
+            )
+            for one in entries
+            if one["role"] in {"stresser", "worker"} and _is(one["pid"], one["start"], proc)
+        )
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return ()
+
+
+def _is(pid: int, start_ticks: int, proc: Path) -> bool:
+    found = stat_of(pid, proc)
+    return found is not None and found.start_ticks == start_ticks and found.state not in "ZX"
+
+
+def _runs(pid: int, proc: Path) -> bool:
+    found = stat_of(pid, proc)
+    return found is not None and found.state not in "ZX"
+
+
 def marked(proc: Path = PROC) -> tuple[Process, ...]:
     """All processes of ours that we may look into; proven by the mark that each of them holds."""
     boot = boot_id(proc)
@@ -114,11 +156,13 @@ def _proven(entry: Path, link: Path, boot: str | None, proc: Path) -> Process | 
     if said.get("start") != seen.start_ticks or said.get("boot_id") != boot:
         return None
     controller, role = said.get("controller"), str(said.get("role"))
+    controller = controller if isinstance(controller, int) else None
     return Process(
         pid=pid,
         role=role,
         kind=_text(said.get("kind")),
-        controller=controller if isinstance(controller, int) else None,
+        controller=controller,
+        lost=controller is not None and not _runs(controller, proc),
         where=_text(said.get("runtime")) if role == "controller" else None,
     )
 

@@ -28,14 +28,16 @@ MANY_STARTS = 4
 class Process:
     """A process of ours that proves itself so: `role` is controller, stresser or worker.
 
-    `controller` is the pid that a stresser obeys, None for one started by hand;
-    `where` the runtime directory of a controller.
+    `controller` is the pid that a stresser obeys, None for one started by hand,
+    and `lost` tells that there is no such process any more. `where` is the
+    runtime directory of a controller.
     """
 
     pid: int
     role: str
     kind: str | None = None
     controller: int | None = None
+    lost: bool = False
     where: str | None = None
 
 
@@ -43,11 +45,15 @@ class Process:
 class DaemonFacts:
     """All that can be seen of the daemon without its help.
 
-    `pid` is the holder of the lock, None where nobody holds it; `unseen` why
-    that cannot be told. `state` is the kernel's letter for it. `age_s` is that
-    of the status, `up_s` how long the daemon runs. `processes` are ours on this
-    host, `left` the files and groups of daemons that are gone. `last_word` is the last
-    event of the log, `starts` how often a daemon began in the last hour.
+    `pid` is the holder of the lock, None where nobody holds it, and `lock_left`
+    whether its file is there all the same; `unseen` why that cannot be told.
+    `state` is the kernel's letter for it, `age_s` the age of the status, `up_s`
+    how long the daemon runs. `is_new` tells that none has run before.
+    `last_word` is the last event of the log, `last_exit` the exit code in it,
+    `starts` how often a daemon began in the last hour. `processes` are ours on
+    this host, `left` the files and groups of daemons that are gone. `here` is the
+    program that looks, `runs` the one that the daemon runs, `code_age_s` how
+    long ago the former was changed.
     """
 
     runtime: str
@@ -57,6 +63,7 @@ class DaemonFacts:
     age_s: float | None = None
     up_s: float | None = None
     is_new: bool = False
+    lock_left: bool = False
     last_word: str | None = None
     last_exit: int | None = None
     starts: int = 0
@@ -173,14 +180,16 @@ def _not_running(facts: DaemonFacts) -> Finding:
     if facts.is_new:
         said = f"no daemon runs on {facts.runtime}, and none has run there before"
         return _finding(Code.DAEMON_NOT_RUNNING, Severity.NOTE, said, start)
-    if facts.last_word == "daemon.stopped" and not facts.last_exit:
+    if facts.last_word == "daemon.stopped" and not facts.last_exit and not facts.lock_left:
         said = f"no daemon runs on {facts.runtime}; the last one ended in good order"
         return _finding(Code.DAEMON_NOT_RUNNING, Severity.NOTE, said, start)
-    if facts.last_word is None:
+    if facts.last_word is None and not facts.lock_left:
         said = f"no daemon runs on {facts.runtime}, and no log tells how the last one ended"
         return _finding(Code.DAEMON_NOT_RUNNING, Severity.WARNING, said, start)
-    how = f"the last line of its log is {printable(facts.last_word)}"
-    if facts.last_word == "daemon.stopped":
+    how = f"the last line of its log is {printable(str(facts.last_word))}"
+    if facts.lock_left:
+        how = "a daemon that ends in good order removes its lock file"
+    elif facts.last_word == "daemon.stopped":
         how = f"the last one failed with exit code {facts.last_exit}"
     return _finding(
         Code.DAEMON_DIED,
@@ -192,9 +201,8 @@ def _not_running(facts: DaemonFacts) -> Finding:
 
 def _orphans(facts: DaemonFacts) -> list[Finding]:
     """Load whose controller is gone, and load that somebody has started by hand."""
-    controllers = {p.pid for p in facts.processes if p.role == "controller"} | {facts.pid}
     loads = [p for p in facts.processes if p.role != "controller"]
-    lost = [p for p in loads if p.controller is not None and p.controller not in controllers]
+    lost = [p for p in loads if p.lost]
     by_hand = [p for p in loads if p.controller is None]
     found = []
     if lost:

@@ -25,6 +25,8 @@ FEW_INODES = 256
 LEAST_COVERAGE = 0.95
 """Share of the time that must be known for a mean to be trusted."""
 _OVERDUE_INTERVALS = 3
+_YOUNG_S = 3600.0
+"""A younger history says nothing yet of gaps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +181,7 @@ def _rows(facts: History) -> list[Finding]:
             )
     if facts.first_utc_s is not None:
         since_s = facts.now_utc_s - max(facts.first_utc_s, facts.now_utc_s - facts.days * 86_400)
-        if since_s > 20 * facts.interval_s and facts.known_s < LEAST_COVERAGE * since_s:
+        if since_s > _YOUNG_S and facts.known_s < LEAST_COVERAGE * since_s:
             longest = ""
             if facts.gap is not None:
                 longest = (
@@ -200,7 +202,8 @@ def _rows(facts: History) -> list[Finding]:
 
 def files(directories: tuple[Directory, ...]) -> list[Finding]:
     """Whether our own files can be written, and for how long."""
-    found = [finding for one in directories for finding in _directory(one)]
+    found = _missing([one for one in directories if not one.exists])
+    found += [finding for one in directories if one.exists for finding in _directory(one)]
     said = ", ".join(
         f"{one.word} {one.path} ({size(one.free_bytes)} free)"
         for one in directories
@@ -209,14 +212,25 @@ def files(directories: tuple[Directory, ...]) -> list[Finding]:
     return with_fine(found, Area.FILES, said or "none of the directories is there yet")
 
 
+def _missing(directories: list[Directory]) -> list[Finding]:
+    found = []
+    easy = [one for one in directories if one.makeable]
+    if easy:
+        said = f"not there yet: {_listed(easy)}; the daemon makes what is missing"
+        found.append(_file(Code.DIRECTORY_MISSING, Severity.NOTE, said))
+    for error in dict.fromkeys(one.error for one in directories if not one.makeable):
+        same = [one for one in directories if not one.makeable and one.error == error]
+        said = f"not there and cannot be made: {_listed(same)}: {error}"
+        found.append(_file(Code.DIRECTORY_MISSING, Severity.FAULT, said, _ELSEWHERE))
+    return found
+
+
+def _listed(directories: list[Directory]) -> str:
+    return ", ".join(f"{one.path} ({one.word})" for one in directories)
+
+
 def _directory(one: Directory) -> list[Finding]:
     where = f"the {one.word} directory {one.path}"
-    if not one.exists:
-        if one.makeable:
-            said = f"{where} is not there yet; the daemon makes it"
-            return [_file(Code.DIRECTORY_MISSING, Severity.NOTE, said)]
-        said = f"{where} is not there and cannot be made: {one.error}"
-        return [_file(Code.DIRECTORY_MISSING, Severity.FAULT, said, _ELSEWHERE)]
     if one.read_only:
         said = f"{where} is on a filesystem that is mounted read-only"
         return [_file(Code.DIRECTORY_READ_ONLY, Severity.FAULT, said, f"see `dmesg`; {_ELSEWHERE}")]

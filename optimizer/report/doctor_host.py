@@ -58,18 +58,25 @@ class Disks:
 
 def targets(status: Mapping[str, Any], platform: Platform) -> list[Finding]:
     """Why a target is not reached, from a status document as the daemon writes it."""
-    found = _platform(platform)
-    said = []
+    found, said = _platform(platform), []
+    failed = [text for text in status.get("warnings", ()) if text.startswith("cannot read ")]
     for resource in Resource:
         facts = status["resources"][resource.value]
-        found += _resource(resource, facts)
+        if not any(text.startswith(f"cannot read {resource.value}:") for text in failed):
+            found += _resource(resource, facts)
         if facts["now"] is not None:
-            said.append(f"{resource.value} {percent(facts['now'])} of {percent(facts['target'])}")
-    for text in status.get("warnings", ()):
-        if text.startswith("cannot read "):
-            found.append(
-                _finding(Code.SENSOR_FAILED, Severity.FAULT, text, "see the log, and run as root")
+            said.append(
+                f"{resource.value} {percent(facts['now'])} (target {percent(facts['target'])})"
             )
+    found += [
+        _finding(
+            Code.SENSOR_FAILED,
+            Severity.WARNING,
+            f"{text}; nothing is raised on what is not known",
+            "look again in some seconds; if it stays so, see the log",
+        )
+        for text in failed
+    ]
     host = (
         f"{status['platform']}, {status['host_class']} host of {status['nominal_memory_gb']:g} GB"
     )

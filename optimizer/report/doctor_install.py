@@ -6,7 +6,7 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from optimizer.report.doctor import Area, Code, Finding, Severity, with_fine
+from optimizer.report.doctor import Area, Code, Finding, Severity, plural, with_fine
 
 OLDEST_PYTHON = (3, 11)
 """The same as python_requires in setup.cfg."""
@@ -35,7 +35,8 @@ class Install:
     """The interpreter that runs this, and what it can import.
 
     `venv` is the interpreter that start.sh made beside the checkout, None where
-    there is none; `in_venv` tells that it is the one that runs this. `stamp` is
+    there is none; `in_venv` tells that it is the one that runs this. `managed`
+    tells that the distribution lets nobody else install into this interpreter. `stamp` is
     the file whose absence makes start.sh set that environment up anew.
     """
 
@@ -46,6 +47,7 @@ class Install:
     in_venv: bool = False
     stamp: str | None = None
     start_script: str | None = None
+    managed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +143,9 @@ def _remedy(one: Dependency, facts: Install) -> tuple[str, str | None]:
         # start.sh trusts its stamp, so a damaged environment is set up again only without it.
         stamp, script = shlex.quote(facts.stamp), shlex.quote(facts.start_script)
         return "set the environment up anew", f"rm -f {stamp} && {script} --setup-only"
+    if facts.managed and facts.start_script:
+        script = shlex.quote(facts.start_script)
+        return "set up an environment with all of them, and use that", f"{script} --setup-only"
     wanted = f"{one.name}>={one.oldest}" if one.oldest else one.name
     again = " --force-reinstall" if one.error and one.version else ""
     return "install it", f"{python} -m pip install{again} {shlex.quote(wanted)}"
@@ -189,8 +194,8 @@ def config(facts: Config) -> list[Finding]:
             )
         )
     where = facts.file or "no file: built-in defaults"
-    keys = f"{facts.changed} keys differ from the defaults"
-    return with_fine(found, Area.CONFIG, f"{where}; {keys}")
+    keys = plural(facts.changed, "key")
+    return with_fine(found, Area.CONFIG, f"{where}; {keys} set apart from the defaults")
 
 
 def _split(code: Code, severity: Severity, message: str) -> Finding:
