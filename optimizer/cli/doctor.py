@@ -28,10 +28,10 @@ from optimizer.report.doctor import (
     as_json,
     exit_code,
     in_order,
-    text,
     worst,
 )
 from optimizer.report.doctor_daemon import STALE_S
+from optimizer.report.doctor_text import text
 
 
 def define(parser: argparse.ArgumentParser, _name: str) -> None:

@@ -15,7 +15,8 @@ from optimizer.directories import HISTORY_NAME, LOCK_NAME, STATUS_NAME
 from optimizer.examine import log_lines, processes
 from optimizer.examine.subject import PACKAGE, ROOT, Subject
 from optimizer.report.doctor import Finding
-from optimizer.report.doctor_daemon import DaemonFacts, Orders, Process, daemon, orders
+from optimizer.report.doctor_daemon import DaemonFacts, Process, daemon
+from optimizer.report.doctor_orders import Orders, orders
 
 HOUR_S = 3600.0
 STARTED = "daemon.started"

@@ -16,7 +16,7 @@ from optimizer.errors import HistoryError
 from optimizer.examine import processes
 from optimizer.examine.subject import Subject
 from optimizer.report.doctor import Finding
-from optimizer.report.doctor_files import History, history
+from optimizer.report.doctor_history import History, history
 
 CHECK_S = 2.0
 """How long a check may take; a file of 30 days of minutes takes 0.05 s."""

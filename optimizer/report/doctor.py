@@ -6,12 +6,8 @@ The files doctor_*.py beside this one turn facts into findings, each for some ar
 from __future__ import annotations
 
 import enum
-import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-
-WIDTH_CHARS = 80
-_INDENT = "         "
 
 
 class Severity(enum.Enum):
@@ -167,12 +163,12 @@ def fine(area: Area, found: str) -> Finding:
 
 def with_fine(findings: list[Finding], area: Area, found: str) -> list[Finding]:
     """The findings, and what was looked at where they hold neither fault nor warning."""
-    return findings if worst(findings) in _BAD else [*findings, fine(area, found)]
+    return findings if worst(findings) in BAD else [*findings, fine(area, found)]
 
 
 _ORDER = {severity: place for place, severity in enumerate(Severity)}
 _AREAS = {area: place for place, area in enumerate(Area)}
-_BAD = frozenset({Severity.FAULT, Severity.WARNING})
+BAD = frozenset({Severity.FAULT, Severity.WARNING})
 
 
 def worst(findings: Iterable[Finding]) -> Severity:
@@ -182,7 +178,7 @@ def worst(findings: Iterable[Finding]) -> Severity:
 
 def exit_code(findings: Iterable[Finding]) -> int:
     """1 when there is a fault or a warning, else 0."""
-    return 1 if worst(findings) in _BAD else 0
+    return 1 if worst(findings) in BAD else 0
 
 
 def in_order(findings: Iterable[Finding]) -> list[Finding]:
@@ -212,76 +208,3 @@ def from_json(found: Mapping[str, str | None]) -> Finding:
         remedy=str(found["remedy"]),
         command=found["command"],
     )
-
-
-def text(findings: Iterable[Finding]) -> str:
-    """All findings for people, in lines of 80 characters; commands stay whole, to be pasted."""
-    lines: list[str] = []
-    ordered = in_order(findings)
-    for one in (one for one in ordered if one.severity is not Severity.OK):
-        lines += [f"{one.severity.value:<8} {one.code.value} ({one.area.value})"]
-        lines += _wrapped(one.found, _INDENT)
-        if one.remedy:
-            lines += _wrapped(one.remedy, f"{_INDENT}-> ")
-        if one.command:
-            lines += [f"{_INDENT}   {printable(one.command)}"]
-        lines.append("")
-    for one in (one for one in ordered if one.severity is Severity.OK):
-        lines += _wrapped(one.found, f"ok       {one.area.value:<10}")
-    lines += ["", _verdict(ordered)]
-    return "\n".join(lines) + "\n"
-
-
-def _verdict(findings: list[Finding]) -> str:
-    counts = {severity: sum(one.severity is severity for one in findings) for severity in Severity}
-    named = [
-        f"{counts[severity]} {severity.value}{'s' * (counts[severity] != 1)}"
-        for severity in (Severity.FAULT, Severity.WARNING, Severity.NOTE)
-        if counts[severity]
-    ]
-    if not named:
-        return "Nothing is wrong."
-    bad = worst(findings) in _BAD
-    return f"{', '.join(named)}." if bad else f"Nothing is wrong; {', '.join(named)}."
-
-
-def _wrapped(said: str, first: str) -> list[str]:
-    return textwrap.wrap(
-        printable(said),
-        WIDTH_CHARS,
-        initial_indent=first,
-        subsequent_indent=" " * len(first),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def printable(said: str) -> str:
-    """On one line, without what could steer a terminal."""
-    return "".join(char if char.isprintable() else "?" for char in " ".join(said.split()))
-
-
-def percent(ratio: float) -> str:
-    """A ratio for people."""
-    return f"{100 * ratio:.1f} %"
-
-
-def size(count_bytes: float) -> str:
-    """Bytes for people."""
-    for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
-        if abs(count_bytes) >= 1 << power:
-            return f"{count_bytes / (1 << power):.1f} {unit}"
-    return f"{count_bytes:.0f} bytes"
-
-
-def span(seconds: float) -> str:
-    """A length of time for people."""
-    for unit, length_s in (("days", 86_400), ("h", 3600), ("min", 60)):
-        if abs(seconds) >= 2 * length_s:
-            return f"{seconds / length_s:.1f} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 row`, `2 rows`."""
-    return f"{count} {noun}{'s' * (count != 1)}"

@@ -1,20 +1,11 @@
-"""Findings about the daemon, what is left of dead ones, and an operator's orders; pure."""
+"""Findings about the daemon, and about what is left of dead ones; pure."""
 
 from __future__ import annotations
 
-import datetime
 from dataclasses import dataclass
 
-from optimizer.report.doctor import (
-    Area,
-    Code,
-    Finding,
-    Severity,
-    fine,
-    printable,
-    span,
-    with_fine,
-)
+from optimizer.report.doctor import Area, Code, Finding, Severity, with_fine
+from optimizer.report.doctor_text import printable, span
 
 STALE_S = 12.0
 """A status that is older than this was not written by a healthy daemon; as in `status`."""
@@ -73,25 +64,6 @@ class DaemonFacts:
     runs: str | None = None
     code_age_s: float | None = None
     recover: str = "recover_system.py"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Orders:
-    """The inhibit file and the releases; times in seconds since the epoch.
-
-    `by` is None where there is no file. `odd` tells that the file is no proper
-    order. `shown` is what the daemon's status says when no file does: by whom and why.
-    """
-
-    now_utc_s: float
-    path: str
-    by: str | None = None
-    reason: str = ""
-    until_utc_s: float | None = None
-    since_utc_s: float | None = None
-    odd: bool = False
-    released: tuple[tuple[str, float], ...] = ()
-    shown: tuple[str, str, float | None] | None = None
 
 
 def daemon(facts: DaemonFacts) -> list[Finding]:
@@ -256,67 +228,6 @@ def _code(facts: DaemonFacts) -> list[Finding]:
             )
         ]
     return []
-
-
-def orders(facts: Orders) -> list[Finding]:
-    """What an operator or the recovery tool has ordered."""
-    found: list[Finding] = []
-    if facts.by is not None:
-        found.append(_inhibit(facts))
-    elif facts.shown is not None:
-        by, reason, until_utc_s = facts.shown
-        said = f"paused by {by} {_until(until_utc_s)}: {reason}"
-        found.append(_ordered(Code.INHIBITED, Severity.NOTE, said))
-    for mount, until_utc_s in facts.released:
-        if until_utc_s > facts.now_utc_s:
-            said = f"{mount} is released, so nothing is held there {_until(until_utc_s)}"
-            found.append(_ordered(Code.RELEASED, Severity.NOTE, said))
-    return found or [fine(Area.ORDERS, f"nothing forbids load; looked at {facts.path}")]
-
-
-def _inhibit(facts: Orders) -> Finding:
-    if facts.odd:
-        return _ordered(
-            Code.INHIBIT_ODD,
-            Severity.WARNING,
-            f"{facts.path} is no proper order ({facts.reason}); it forbids all load until it is "
-            "removed",
-        )
-    if facts.until_utc_s is not None and facts.until_utc_s <= facts.now_utc_s:
-        return _ordered(
-            Code.INHIBIT_EXPIRED,
-            Severity.NOTE,
-            f"{facts.path} has expired ({_until(facts.until_utc_s)}), so it forbids nothing",
-        )
-    since = "" if facts.since_utc_s is None else f" since {utc(facts.since_utc_s)}"
-    said = f"no load by order of {facts.by}{since}, {_until(facts.until_utc_s)}: {facts.reason}"
-    # Whoever gave no end wants to be reminded.
-    severity = Severity.WARNING if facts.until_utc_s is None else Severity.NOTE
-    return _ordered(Code.INHIBITED, severity, f"{said} ({facts.path})")
-
-
-def _ordered(code: Code, severity: Severity, found: str) -> Finding:
-    return Finding(
-        area=Area.ORDERS,
-        code=code,
-        severity=severity,
-        found=found,
-        remedy="to lift it",
-        command="optimizer resume",
-    )
-
-
-def _until(until_utc_s: float | None) -> str:
-    return "until resumed" if until_utc_s is None else f"until {utc(until_utc_s)}"
-
-
-def utc(utc_s: float) -> str:
-    """Date and time; the number itself for what no calendar has."""
-    try:
-        moment = datetime.datetime.fromtimestamp(utc_s, datetime.UTC)
-    except (OverflowError, OSError, ValueError):
-        return f"{utc_s:g} s after 1970"
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def _finding(

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from optimizer.model import Reason, Resource
-from optimizer.report.doctor import Area, Code, Finding, Severity, fine, percent, with_fine
+from optimizer.report.doctor import Area, Code, Finding, Severity, fine, with_fine
+from optimizer.report.doctor_text import percent
 from optimizer.report.explain import most_allowed
 from optimizer.report.status_text import SENTENCES
 

@@ -6,7 +6,8 @@ import re
 import shlex
 from dataclasses import dataclass
 
-from optimizer.report.doctor import Area, Code, Finding, Severity, plural, with_fine
+from optimizer.report.doctor import Area, Code, Finding, Severity, with_fine
+from optimizer.report.doctor_text import plural
 
 OLDEST_PYTHON = (3, 11)
 """The same as python_requires in setup.cfg."""

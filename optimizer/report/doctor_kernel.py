@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from optimizer.report.doctor import Area, Code, Finding, Severity, fine, span, with_fine
-from optimizer.report.doctor_daemon import utc
+from optimizer.report.doctor import Area, Code, Finding, Severity, fine, with_fine
+from optimizer.report.doctor_text import span, utc
 
 CLOCK_SLACK_S = 10.0
 """Two looks at the same instant differ by less, however busy the host is."""
