@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,7 +24,7 @@ AT_ONCE = 4
 """Areas that are examined at the same time."""
 _KILLED_S = 0.5
 _ROOT = Path(__file__).resolve().parents[2]
-_CHILD = """
+CHILD = """
 import json, sys
 asked = json.loads(sys.argv[1])
 sys.path[:] = asked["path"]
@@ -39,7 +40,7 @@ def examine(
     overrides: Sequence[str],
     *,
     deadline_s: float = DEADLINE_S,
-    program: str = _CHILD,
+    program: str = CHILD,
 ) -> list[Finding]:
     """The findings of those areas; `config` and `overrides` are --config and --set.
 
@@ -69,7 +70,13 @@ def _findings(area: Area, command: list[str], deadline_s: float) -> list[Finding
         child.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.communicate(timeout=_KILLED_S)
-        return [_hangs(area, child, deadline_s)]
+        for pipe in (child.stdout, child.stderr):
+            if pipe is not None:
+                pipe.close()
+        found = _hangs(area, child, deadline_s)
+        # Whenever the kernel lets it go.
+        threading.Thread(target=child.wait, daemon=True).start()
+        return [found]
     try:
         return [from_json(one) for one in json.loads(output)]
     except (ValueError, KeyError, TypeError):

@@ -56,7 +56,9 @@ def history(facts: History) -> list[Finding]:
     if not facts.exists:
         said = f"there is no history at {facts.path}; the daemon writes it after its first interval"
         late = facts.runs and facts.runs_s > _OVERDUE_INTERVALS * facts.interval_s + 15
-        return [*found, _row(Code.HISTORY_NONE, Severity.WARNING if late else Severity.NOTE, said)]
+        severity = Severity.WARNING if late else Severity.NOTE
+        remedy = "see history.write_failed in the log" if late else ""
+        return [*found, _row(Code.HISTORY_NONE, severity, said, remedy)]
     if facts.newer is not None:
         said, _, remedy = facts.newer.partition(": ")
         return [*found, _row(Code.HISTORY_NEWER, Severity.FAULT, said, remedy)]

@@ -152,11 +152,21 @@ def _trial(trial: Trial) -> list[Finding]:
             )
         ]
     if trial.limit is not None:
-        said = f"a {trial.kind} stresser{at} starts but holds nothing: {trial.limit}"
-        return [_load(Code.STRESSER_LIMITED, Severity.WARNING, said, "see the target above")]
+        why = _LIMITS.get(trial.limit, trial.limit)
+        said = f"a {trial.kind} stresser{at} starts but may hold nothing: {why}"
+        remedy = f"free some, or lower TARGET_{trial.kind.upper()}"
+        return [_load(Code.STRESSER_LIMITED, Severity.WARNING, said, remedy)]
     return []
 
 
+_LIMITS = {
+    "floor": "what must stay free is reached",
+    "full": "the filesystem is full",
+    "inodes": "too few inodes are free",
+    "quota": "a quota is used up",
+    "read-only": "the filesystem is read-only",
+}
+"""What a stresser says that it was limited by; others are names of errors."""
 _BY_HAND = {
     "cpu": "python3 -m stressers cpu --duty 0.01 --duration 1",
     "memory": "python3 -m stressers memory 4MB --duration 1",
