@@ -132,8 +132,16 @@ def examine_orders(subject: Subject) -> list[Finding]:
         until = told.get("until_utc_s")
         until_utc_s = float(until) if isinstance(until, int | float) else None
         shown = (str(told.get("by")), str(told.get("reason")), until_utc_s)
-    if order is None:
-        facts = Orders(now_utc_s=now_utc_s, path=str(path), shown=shown, released=_released(state))
+    # Without the right to look into the directory nobody can tell whether there is a file.
+    unseen = os.path.isdir(state) and not os.access(state, os.X_OK)
+    if order is None or unseen:
+        facts = Orders(
+            now_utc_s=now_utc_s,
+            path=str(path),
+            shown=shown,
+            unseen=unseen,
+            released=_released(state),
+        )
     else:
         facts = Orders(
             now_utc_s=now_utc_s,

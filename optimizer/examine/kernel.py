@@ -23,7 +23,7 @@ _TIMEX_BYTES = 256
 """More than struct timex has; its status comes after modes, offset, freq, maxerror, esterror."""
 
 
-def examine_kernel(_: Subject) -> list[Finding]:
+def examine_kernel(subject: Subject) -> list[Finding]:
     """Control groups, descriptors of processes, pressure figures, limits."""
     if sys.platform != "linux":
         lack = Lack(
@@ -38,12 +38,21 @@ def examine_kernel(_: Subject) -> list[Finding]:
         Kernel(
             release=os.uname().release,
             is_root=os.geteuid() == 0,
+            daemon_is_root=_owner(subject.pid) == 0,
             groups=_groups(found),
             denied=_denied(found),
             lacks=tuple(_lacks()),
             limits=tuple(_limits()),
         )
     )
+
+
+def _owner(pid: int | None) -> int | None:
+    """The user of a process; None where there is none."""
+    try:
+        return None if pid is None else os.stat(processes.PROC / str(pid)).st_uid
+    except OSError:
+        return None
 
 
 def _groups(found: Hierarchy | None) -> str:

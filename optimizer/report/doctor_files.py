@@ -52,6 +52,11 @@ def files(directories: tuple[Directory, ...]) -> list[Finding]:
     """Whether our own files can be written, and for how long."""
     found = _missing([one for one in directories if not one.exists])
     found += [finding for one in directories if one.exists for finding in _directory(one)]
+    foreign = [one for one in directories if one.exists and one.error and not one.ours]
+    if foreign:
+        user = foreign[0].user
+        said = f"not tried, for the daemon of {user} writes there: {_listed(foreign)}"
+        found.append(_file(Code.NOT_EXAMINED, Severity.NOTE, said, f"run this as {user}"))
     said = ", ".join(
         f"{one.word} {one.path} ({size(one.free_bytes)} free)"
         for one in directories
@@ -93,14 +98,9 @@ def _directory(one: Directory) -> list[Finding]:
     elif one.free_inodes is not None and one.free_inodes < FEW_INODES:
         said = f"the filesystem of {where} has only {plural(one.free_inodes, 'inode')} left"
         found.append(_file(Code.DIRECTORY_FULL, Severity.FAULT, said, "remove some small files"))
-    if one.error is not None and not one.full:
-        if one.ours:
-            said = f"{where} cannot be written to: {one.error}"
-            found.append(_file(Code.DIRECTORY_NOT_WRITABLE, Severity.FAULT, said, _ELSEWHERE))
-        else:
-            said = f"{where} belongs to {one.user}, whose daemon this is; not tried"
-            remedy = f"run this as root or as {one.user} to try it"
-            found.append(_file(Code.NOT_EXAMINED, Severity.NOTE, said, remedy))
+    if one.error is not None and one.ours and not one.full:
+        said = f"{where} cannot be written to: {one.error}"
+        found.append(_file(Code.DIRECTORY_NOT_WRITABLE, Severity.FAULT, said, _ELSEWHERE))
     if one.open_to_all:
         said = f"everybody may write into {where}, and so order the daemon about"
         finding = _file(Code.DIRECTORY_OPEN, Severity.WARNING, said, "close it")

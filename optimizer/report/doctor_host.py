@@ -65,7 +65,7 @@ def targets(status: Mapping[str, Any], platform: Platform) -> list[Finding]:
         facts = status["resources"][resource.value]
         if not any(text.startswith(f"cannot read {resource.value}:") for text in failed):
             found += _resource(resource, facts)
-        if facts["now"] is not None:
+        if facts["now"] is not None and facts["target"]:
             said.append(
                 f"{resource.value} {percent(facts['now'])} (target {percent(facts['target'])})"
             )

@@ -63,6 +63,7 @@ class Lack:
 class Kernel:
     """What the kernel offers this user.
 
+    `daemon_is_root` tells that a daemon runs as root, whoever looks.
     `groups` says where control groups are, `denied` why the idle group for the
     CPU workers cannot be made, None where it can. `limits` are resource limits
     that are too low: name, value, what is needed.
@@ -70,6 +71,7 @@ class Kernel:
 
     release: str
     is_root: bool
+    daemon_is_root: bool = False
     groups: str = "no control groups"
     denied: str | None = None
     lacks: tuple[Lack, ...] = ()
@@ -177,7 +179,10 @@ _BY_HAND = {
 def kernel(facts: Kernel) -> list[Finding]:
     """Which means of standing back or dying are missing, each with its cost."""
     found: list[Finding] = []
-    if not facts.is_root:
+    if not facts.is_root and facts.daemon_is_root:
+        said = "this is not root, but the daemon is: what only root sees was not looked at"
+        found.append(_kernel(Code.NOT_ROOT, said, "run this as root to see everything"))
+    elif not facts.is_root:
         found.append(
             _kernel(
                 Code.NOT_ROOT,
@@ -186,7 +191,7 @@ def kernel(facts: Kernel) -> list[Finding]:
                 "run the daemon as root, or accept that",
             )
         )
-    if facts.denied is not None:
+    if facts.denied is not None and not (facts.daemon_is_root and not facts.is_root):
         found.append(
             _kernel(
                 Code.CGROUP_DENIED,

@@ -13,7 +13,8 @@ class Orders:
     """The inhibit file and the releases; times in seconds since the epoch.
 
     `by` is None where there is no file. `odd` tells that the file is no proper
-    order. `shown` is what the daemon's status says when no file does: by whom and why.
+    order, `unseen` that this user may not look for it. `shown` is what the
+    status of the daemon says when no file does: by whom, why, until when.
     """
 
     now_utc_s: float
@@ -23,6 +24,7 @@ class Orders:
     until_utc_s: float | None = None
     since_utc_s: float | None = None
     odd: bool = False
+    unseen: bool = False
     released: tuple[tuple[str, float], ...] = ()
     shown: tuple[str, str, float | None] | None = None
 
@@ -32,6 +34,17 @@ def orders(facts: Orders) -> list[Finding]:
     found: list[Finding] = []
     if facts.by is not None:
         found.append(_inhibit(facts))
+    elif facts.unseen and facts.shown is None:
+        said = f"{facts.path} may be looked at by its owner only; the status tells of no order"
+        found.append(
+            Finding(
+                area=Area.ORDERS,
+                code=Code.NOT_EXAMINED,
+                severity=Severity.NOTE,
+                found=said,
+                remedy="look as root",
+            )
+        )
     elif facts.shown is not None:
         by, reason, until_utc_s = facts.shown
         said = f"paused by {by} {_until(until_utc_s)}: {reason}"
