@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 
 from optimizer.adapters.cgroups import hierarchy, text_of
+from optimizer.adapters.idle_group import NAME as GROUP_NAME
 from optimizer.adapters.mountinfo import parse_mounts
 from optimizer.adapters.releases import RELEASED_NAME, parse
+from optimizer.adapters.roster import ROSTER_NAME
 from optimizer.adapters.switch import INHIBIT_NAME, FileSwitch
 from optimizer.directories import HISTORY_NAME, LOCK_NAME, STATUS_NAME
 from optimizer.examine import log_lines, processes
@@ -20,8 +22,6 @@ from optimizer.report.doctor_orders import Orders, orders
 
 HOUR_S = 3600.0
 STARTED = "daemon.started"
-_GROUP = "optimizer-load"
-"""Beginning of the name of the workers' control group; see adapters/idle_group.py."""
 _MOST_BYTES = 65_536
 _BEFORE_S = 60.0
 _MOMENT_S = 1.5
@@ -98,11 +98,11 @@ def _left(subject: Subject) -> tuple[str, ...]:
     left: list[str] = []
     if subject.holder is None and subject.unseen is None:
         runtime = subject.directories.runtime
-        paths = (runtime / name for name in (LOCK_NAME, STATUS_NAME, processes.ROSTER_NAME))
+        paths = (runtime / name for name in (LOCK_NAME, STATUS_NAME, ROSTER_NAME))
         left += [str(path) for path in paths if os.path.exists(path)]
     for group in groups():
-        pid = processes.is_decimal_pid(group.name)
-        if pid is not None and not (processes.PROC / str(pid)).exists():
+        pid = group.name.removeprefix(f"{GROUP_NAME}.")
+        if pid.isdecimal() and not os.path.exists(processes.PROC / pid):
             left.append(str(group))
     return tuple(left)
 
@@ -115,7 +115,7 @@ def groups() -> list[Path]:
         mounts = parse_mounts(text_of(processes.PROC / "self/mountinfo"))
         found = hierarchy("cpu", mounts, text_of(processes.PROC / "self/cgroup"))
         parents = [] if found is None else list(dict.fromkeys((found.top, found.groups[-1])))
-        return [group for parent in parents for group in sorted(parent.glob(f"{_GROUP}.*"))]
+        return [group for parent in parents for group in sorted(parent.glob(f"{GROUP_NAME}.*"))]
     except OSError:
         return []
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
-import stat
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from optimizer.adapters.identity import boot_id, identify
+from optimizer.adapters.mark import read_mark
+from optimizer.adapters.roster import ROSTER_NAME
 from optimizer.report.doctor_daemon import Process
 
-MARK = "/memfd:CloudResourceOptimizer (deleted)"
-"""What a descriptor of each process of ours links to."""
 PROC = Path("/proc")
-ROSTER_NAME = "roster.json"
-"""In the runtime directory: the processes that a daemon has started."""
 _MOST_BYTES = 65_536
+_LOADS = frozenset({"stresser", "worker"})
 _LISTEN = "0A"
 """Source: Linux include/net/tcp_states.h, TCP_LISTEN."""
 
@@ -33,10 +32,10 @@ class Stat:
     start_ticks: int
 
 
-def stat_of(pid: int, proc: Path = PROC) -> Stat | None:
+def stat_of(pid: int) -> Stat | None:
     """What the kernel says of a process, None where there is none. Source: proc(5)."""
     try:
-        text = (proc / str(pid) / "stat").read_text("utf-8", "replace")
+        text = (PROC / str(pid) / "stat").read_text("utf-8", "replace")
         head, _, tail = text.rpartition(")")
         fields = tail.split()
         return Stat(
@@ -49,129 +48,94 @@ def stat_of(pid: int, proc: Path = PROC) -> Stat | None:
         return None
 
 
-def up_s(pid: int, proc: Path = PROC) -> float | None:
+def up_s(pid: int) -> float | None:
     """For how long a process runs by the clock that nobody can set; None where not known."""
-    found = stat_of(pid, proc)
+    found = stat_of(pid)
     if found is None or sys.platform == "win32":
         return None
     try:
-        since_boot_s = float((proc / "uptime").read_text("ascii").split()[0])
+        since_boot_s = float((PROC / "uptime").read_text("ascii").split()[0])
     except (OSError, ValueError, IndexError):
         return None
     return since_boot_s - found.start_ticks / os.sysconf("SC_CLK_TCK")
 
 
-def boot_id(proc: Path = PROC) -> str | None:
-    """The kernel's name for this boot. Source: random(4)."""
-    try:
-        return (proc / "sys/kernel/random/boot_id").read_text("ascii").strip()
-    except OSError:
-        return None
-
-
-def known(runtime: Path, proc: Path = PROC) -> tuple[Process, ...]:
+def known(runtime: Path) -> tuple[Process, ...]:
     """Our processes by their marks, and those that the roster of one daemon names besides."""
-    found = marked(proc)
+    found = marked()
     pids = {process.pid for process in found}
-    return (*found, *(one for one in rostered(runtime, proc) if one.pid not in pids))
+    return (*found, *(one for one in rostered(runtime) if one.pid not in pids))
 
 
-def rostered(runtime: Path, proc: Path = PROC) -> tuple[Process, ...]:
+def marked() -> tuple[Process, ...]:
+    """All processes of ours that we may look into; proven by the mark that each of them holds."""
+    marks = ((int(entry.name), read_mark(int(entry.name))) for entry in _pids())
+    return tuple(_process(pid, mark) for pid, mark in marks if mark is not None)
+
+
+def _process(pid: int, mark: Mapping[str, object]) -> Process:
+    said, role = mark.get("controller"), str(mark.get("role"))
+    controller = said if isinstance(said, int) else None
+    return Process(
+        pid=pid,
+        role=role,
+        kind=_text(mark.get("kind")),
+        controller=controller,
+        lost=controller is not None and identify(controller) is None,
+        where=_text(mark.get("runtime")) if role == "controller" else None,
+    )
+
+
+def rostered(runtime: Path) -> tuple[Process, ...]:
     """The stressers in a daemon's roster that still run, of this boot and with the same start."""
     try:
         with open(os.open(runtime / ROSTER_NAME, os.O_RDONLY), "rb") as file:
             roster = json.loads(file.read(_MOST_BYTES))
-        if roster["boot_id"] != boot_id(proc):
+        if roster["boot_id"] != boot_id():
             return ()
-        controller, entries = roster["controller"]["pid"], roster["processes"]
+        controller = roster["controller"]["pid"]
         return tuple(
             Process(
                 pid=one["pid"],
                 role=str(one["role"]),
                 kind=_text(one.get("kind")),
                 controller=controller,
-                lost=not _runs(controller, proc),
+                lost=identify(controller) is None,
             )
-            for one in entries
-            if one["role"] in {"stresser", "worker"} and _is(one["pid"], one["start"], proc)
+            for one in roster["processes"]
+            if one["role"] in _LOADS and _is(one["pid"], one["start"])
         )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ()
 
 
-def _is(pid: int, start_ticks: int, proc: Path) -> bool:
-    found = stat_of(pid, proc)
-    return found is not None and found.start_ticks == start_ticks and found.state not in "ZX"
+def _is(pid: int, start: int) -> bool:
+    found = identify(pid)
+    return found is not None and found.start == start
 
 
-def _runs(pid: int, proc: Path) -> bool:
-    found = stat_of(pid, proc)
-    return found is not None and found.state not in "ZX"
-
-
-def marked(proc: Path = PROC) -> tuple[Process, ...]:
-    """All processes of ours that we may look into; proven by the mark that each of them holds."""
-    boot = boot_id(proc)
-    found = []
-    for entry in _pids(proc):
-        for link in _descriptors(entry):
-            if link[1] == MARK:
-                process = _proven(entry, link[0], boot, proc)
-                if process is not None:
-                    found.append(process)
-                    break
-    return tuple(found)
-
-
-def _pids(proc: Path) -> list[Path]:
+def _pids() -> list[Path]:
     try:
-        return [entry for entry in proc.iterdir() if entry.name.isdecimal()]
+        return [entry for entry in PROC.iterdir() if entry.name.isdecimal()]
     except OSError:
         return []
 
 
-def _descriptors(entry: Path) -> list[tuple[Path, str]]:
-    found: list[tuple[Path, str]] = []
+def _descriptors(entry: Path) -> list[str]:
+    """What its descriptors lead to; empty for a process that we may not look into."""
+    found: list[str] = []
     with contextlib.suppress(OSError):
         for link in (entry / "fd").iterdir():
             with contextlib.suppress(OSError):
-                found.append((link, os.readlink(link)))
+                found.append(os.readlink(link))
     return found
-
-
-def _proven(entry: Path, link: Path, boot: str | None, proc: Path) -> Process | None:
-    """The process, where mark, owner, start and boot agree; None where they do not."""
-    try:
-        with open(os.open(link, os.O_RDONLY), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_nlink:
-                return None
-            said = json.loads(file.read(_MOST_BYTES))
-        owner = os.stat(entry).st_uid
-    except (OSError, ValueError, RecursionError):
-        return None
-    pid, seen = int(entry.name), stat_of(int(entry.name), proc)
-    if not isinstance(said, dict) or seen is None or status.st_uid != owner:
-        return None
-    if said.get("start") != seen.start_ticks or said.get("boot_id") != boot:
-        return None
-    controller, role = said.get("controller"), str(said.get("role"))
-    controller = controller if isinstance(controller, int) else None
-    return Process(
-        pid=pid,
-        role=role,
-        kind=_text(said.get("kind")),
-        controller=controller,
-        lost=controller is not None and not _runs(controller, proc),
-        where=_text(said.get("runtime")) if role == "controller" else None,
-    )
 
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def listener(port: int, proc: Path = PROC) -> int | None:
+def listener(port: int) -> int | None:
     """The pid that listens on a TCP port, None where there is none or it cannot be seen.
 
     Source: proc(5), /proc/net/tcp.
@@ -179,7 +143,7 @@ def listener(port: int, proc: Path = PROC) -> int | None:
     inodes: set[str] = set()
     for name in ("tcp", "tcp6"):
         try:
-            lines = (proc / "net" / name).read_text("ascii").splitlines()[1:]
+            lines = (PROC / "net" / name).read_text("ascii").splitlines()[1:]
         except OSError:
             continue
         for fields in map(str.split, lines):
@@ -187,39 +151,25 @@ def listener(port: int, proc: Path = PROC) -> int | None:
                 inodes.add(f"socket:[{fields[9]}]")
     if not inodes:
         return None
-    for entry in _pids(proc):
-        if any(link in inodes for _, link in _descriptors(entry)):
+    for entry in _pids():
+        if any(link in inodes for link in _descriptors(entry)):
             return int(entry.name)
     return None
 
 
-def described(pid: int, proc: Path = PROC) -> str:
+def described(pid: int) -> str:
     """`pid 4711 (nginx)`."""
-    found = stat_of(pid, proc)
+    found = stat_of(pid)
     return f"pid {pid}" if found is None else f"pid {pid} ({found.name})"
 
 
-def descends(pid: int, ancestor: int, proc: Path = PROC) -> bool:
+def descends(pid: int, ancestor: int) -> bool:
     """Whether a process is that one or was started by it, through others or not."""
     for _ in range(16):
         if pid == ancestor:
             return True
-        found = stat_of(pid, proc)
+        found = stat_of(pid)
         if found is None or found.parent <= 1:
             return False
         pid = found.parent
     return False
-
-
-def command_of(pid: int, proc: Path = PROC) -> list[str]:
-    """The words of its command line; empty where they cannot be read."""
-    try:
-        return (proc / str(pid) / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")
-    except OSError:
-        return []
-
-
-def is_decimal_pid(text: str) -> int | None:
-    """The pid that ends a name such as optimizer-load.4711."""
-    match = re.fullmatch(r".*\.(\d{1,10})", text)
-    return int(match[1]) if match else None

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optimizer.adapters import status_file
-from optimizer.adapters.instance_lock import Holder, holder
 from optimizer.directories import LOCK_NAME, STATUS_NAME, Directories
 from optimizer.errors import OptimizerError
 from optimizer.settings import Loaded, Settings
+
+if TYPE_CHECKING:
+    from optimizer.adapters.instance_lock import Holder
 
 PACKAGE = Path(__file__).resolve().parents[1]
 """The folder of the program that runs this."""
@@ -70,8 +72,11 @@ def whose(own: Directories, system: Directories) -> Directories:
 def look(directories: Directories) -> tuple[Holder | None, str | None]:
     """Who holds the lock, and why that cannot be told."""
     try:
+        # Needs a library on some systems, and this must run where it is missing.
+        from optimizer.adapters.instance_lock import holder  # noqa: PLC0415 - see above
+
         return holder(directories.runtime / LOCK_NAME), None
-    except OptimizerError as exc:
+    except (ImportError, OptimizerError) as exc:
         return None, str(exc)
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from optimizer import __main__ as entry
 from optimizer.model import Reason
 from optimizer.report.doctor import (
     Area,
@@ -24,7 +28,14 @@ from optimizer.report.doctor_daemon import DaemonFacts, Process, daemon
 from optimizer.report.doctor_files import Directory, Log, files, log
 from optimizer.report.doctor_history import History, history
 from optimizer.report.doctor_host import Disks, Platform, disks, targets
-from optimizer.report.doctor_install import Config, Dependency, Install, config, install
+from optimizer.report.doctor_install import (
+    OLDEST_PYTHON,
+    Config,
+    Dependency,
+    Install,
+    config,
+    install,
+)
 from optimizer.report.doctor_kernel import (
     Clock,
     Kernel,
@@ -460,3 +471,18 @@ def test_a_target_of_zero_is_only_watched() -> None:
         Code.FINE
     ]
     assert [one.code for one in on(target=0.0, reason="no_target", room=-0.1)] == [Code.FINE]
+
+
+def test_an_older_python_is_told_before_anything_is_imported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Under the name that doctor gives it, by every command; what runs then is old syntax."""
+    monkeypatch.setattr(sys, "version_info", (3, 9, 2, "final", 0))
+    assert entry.main(["doctor"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"fault    {Code.PYTHON_TOO_OLD.value} (install)\n")
+    assert "is Python 3.9.2; 3.11 or newer is needed" in said
+    assert entry.OLDEST_PYTHON == OLDEST_PYTHON
+    package = Path(entry.__file__).parent
+    for name in ("__init__.py", "__main__.py", "errors.py"):
+        ast.parse((package / name).read_text("utf-8"), feature_version=(3, 7))

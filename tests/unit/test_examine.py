@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from optimizer.adapters import mark as mark_name
 from optimizer.adapters.history_file import SCHEMA_VERSION, begun
+from optimizer.adapters.identity import boot_id
 from optimizer.adapters.instance_lock import Holder
 from optimizer.directories import HISTORY_NAME, Directories
 from optimizer.examine import apart, log_lines, processes
@@ -26,6 +28,7 @@ from optimizer.examine.history import examine_history
 from optimizer.examine.kernel import examine_clock
 from optimizer.examine.salvage import salvage
 from optimizer.examine.subject import Subject
+from optimizer.examine.subject import look as look_at_lock
 from optimizer.report.doctor import Area, Code, Finding
 from optimizer.settings import load
 
@@ -94,6 +97,16 @@ def test_the_directories_are_found_without_the_library_that_reads_the_file(
     assert found.loaded.settings.log_dir is None
 
 
+def test_a_lock_that_cannot_be_probed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For want of a library, as on systems where identity needs one."""
+    places = subject(tmp_path).directories
+    assert look_at_lock(places) == (None, None)
+    monkeypatch.setitem(sys.modules, "optimizer.adapters.instance_lock", None)
+    assert look_at_lock(places)[1] is not None
+
+
 @LINUX
 def test_a_process_is_read_whatever_its_name() -> None:
     """Names may hold brackets and blanks; an own process has an age and a parent."""
@@ -113,7 +126,7 @@ def marked_as() -> Iterator[object]:
     opened: list[int] = []
 
     def mark(**said: object) -> None:
-        descriptor = os.memfd_create("CloudResourceOptimizer", os.MFD_CLOEXEC)
+        descriptor = os.memfd_create(mark_name.NAME, os.MFD_CLOEXEC)
         os.write(descriptor, json.dumps(said).encode())
         opened.append(descriptor)
 
@@ -131,7 +144,7 @@ def own() -> dict[str, object]:
         "kind": "cpu",
         "pid": os.getpid(),
         "start": found.start_ticks,
-        "boot_id": processes.boot_id(),
+        "boot_id": boot_id(),
     }
 
 
