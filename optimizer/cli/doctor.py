@@ -150,10 +150,7 @@ def _stressers(subject: Subject) -> list[Finding]:
 def _disk_places(subject: Subject) -> tuple[str, ...]:
     """Where disk space would be held; none where that cannot be told without a library."""
     try:
-        from optimizer.derive import derive, look
+        from optimizer.examine.host import held_places
     except ImportError:
         return ()
-    derived = derive(subject.settings, look(subject.settings))
-    if derived.settled.policy.target.disk <= 0:
-        return ()
-    return tuple(place.path for place in derived.scope.places)
+    return held_places(subject)

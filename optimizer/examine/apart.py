@@ -18,7 +18,7 @@ from pathlib import Path
 
 from optimizer.report.doctor import Area, Code, Finding, Severity, from_json
 
-DEADLINE_S = 8.0
+DEADLINE_S = 10.0
 """After so long an area is given up; the slowest takes two seconds."""
 AT_ONCE = 4
 """Areas that are examined at the same time."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from optimizer.adapters import platform
+from optimizer.adapters.switch import FileSwitch
 from optimizer.control.disks import eligible, refusal
 from optimizer.derive import derive, look
 from optimizer.examine.subject import Subject
@@ -55,12 +56,12 @@ def examine_disks(subject: Subject) -> list[Finding]:
                 refused.append((mount.mount, "it belongs to the system (DATA_DISK_ONLY=true)"))
     unwritable: list[tuple[str, str]] = []
     named: list[str] = []
-    for place in scope.places if target > 0 else ():
-        code = _unnamed(Path(place.path))
+    for path in held_places(subject):
+        code = _unnamed(Path(path))
         if code in {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}:
-            named.append(place.path)
+            named.append(path)
         elif code is not None:
-            unwritable.append((place.path, os.strerror(code).lower()))
+            unwritable.append((path, os.strerror(code).lower()))
     return disks(
         Disks(
             target=target,
@@ -72,6 +73,15 @@ def examine_disks(subject: Subject) -> list[Finding]:
             named=tuple(named),
         )
     )
+
+
+def held_places(subject: Subject) -> tuple[str, ...]:
+    """Where disk space is held, less what an operator wants to unmount: that is left alone."""
+    derived = derive(subject.settings, look(subject.settings))
+    if derived.settled.policy.target.disk <= 0:
+        return ()
+    released = FileSwitch(subject.directories.state).released(subject.now_utc_s)
+    return tuple(place.path for place in derived.scope.places if place.mount not in released)
 
 
 def _unnamed(path: Path) -> int | None:

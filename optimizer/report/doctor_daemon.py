@@ -157,7 +157,7 @@ def _not_running(facts: DaemonFacts) -> Finding:
         return _finding(Code.DAEMON_NOT_RUNNING, Severity.NOTE, said, start)
     if facts.last_word is None and not facts.lock_left:
         said = f"no daemon runs on {facts.runtime}, and no log tells how the last one ended"
-        return _finding(Code.DAEMON_NOT_RUNNING, Severity.WARNING, said, start)
+        return _finding(Code.DAEMON_NOT_RUNNING, Severity.NOTE, said, start)
     how = f"the last line of its log is {printable(str(facts.last_word))}"
     if facts.lock_left:
         how = "a daemon that ends in good order removes its lock file"

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from optimizer.adapters.releases import release
 from optimizer.directories import HISTORY_NAME
 from optimizer.examine import apart
 from optimizer.report.doctor import Area, Code, Finding, Severity
@@ -233,6 +234,25 @@ def test_a_full_and_a_read_only_filesystem_are_told(tmp_path: Path) -> None:
         assert len(full) == 3
         assert disk.remount("ro") is None
         assert Code.DIRECTORY_READ_ONLY in codes(look(disk.mount / "w", Area.FILES))
+
+
+def test_a_filesystem_that_an_operator_asked_for_is_left_alone(tmp_path: Path) -> None:
+    """It is about to be unmounted: no stresser is tried there."""
+    folder = tmp_path / "w"
+    (folder / "state").mkdir(parents=True)
+    with volume("ext4", tmp_path, size_mb=64) as disk:
+        pairs = {"TARGET_DISK": "40", "DISK_STRESS_PATH": str(disk.mount)}
+        tried = look(folder, Area.STRESSERS, **pairs)
+        assert "nothing is held of it" not in " ".join(one.found for one in tried)
+        release(
+            folder / "state",
+            [str(disk.mount)],
+            until_utc_s=time.time() + 600,
+            now_utc_s=time.time(),
+        )
+        found = look(folder, Area.STRESSERS, Area.ORDERS, **pairs)
+        assert "disk: nothing is held of it" in " ".join(one.found for one in found)
+        assert Code.RELEASED in codes(found)
 
 
 def test_a_filesystem_that_does_not_answer_costs_its_areas_only(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ TABLE: list[tuple[Code, Severity, Callable[[], list[Finding]]]] = [
     (Code.OTHER_CONFIG, NOTE, lambda: config(replace(CONFIG, in_force=""))),
     (Code.DAEMON_NOT_RUNNING, NOTE, lambda: daemon(IDLE)),
     (Code.DAEMON_NOT_RUNNING, NOTE, lambda: daemon(replace(IDLE, last_word=None, is_new=True))),
-    (Code.DAEMON_NOT_RUNNING, WARNING, lambda: daemon(replace(IDLE, last_word=None))),
+    (Code.DAEMON_NOT_RUNNING, NOTE, lambda: daemon(replace(IDLE, last_word=None))),
     (Code.DAEMON_DIED, WARNING, lambda: daemon(replace(IDLE, last_word="cycle.completed"))),
     (Code.DAEMON_DIED, WARNING, lambda: daemon(replace(IDLE, last_exit=1))),
     (Code.DAEMON_DIED, WARNING, lambda: daemon(replace(IDLE, lock_left=True))),
