@@ -17,6 +17,7 @@ import pytest
 from optimizer.adapters.releases import release
 from optimizer.directories import HISTORY_NAME
 from optimizer.examine import apart
+from optimizer.examine.files import look as look_into
 from optimizer.report.doctor import Area, Code, Finding, Severity
 from tests.loopdev import volume
 from tests.rig import DaemonRig, daemon, environment, eventually, optimizer
@@ -232,6 +233,7 @@ def test_a_full_and_a_read_only_filesystem_are_told(tmp_path: Path) -> None:
         ]
         assert {one.severity for one in full} == {Severity.FAULT}
         assert len(full) == 3
+        assert look_into("state", disk.mount / "w/state").full
         assert disk.remount("ro") is None
         assert Code.DIRECTORY_READ_ONLY in codes(look(disk.mount / "w", Area.FILES))
 
