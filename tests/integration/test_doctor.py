@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -216,18 +217,23 @@ def test_an_inhibit_in_force_is_told_and_obeyed(tmp_path: Path) -> None:
     assert Code.STRESSER_CANNOT_START not in codes(found)
 
 
+def fill(path: Path) -> None:
+    """Write until not one more block fits; what was promised is on the disk then."""
+    with path.open("wb", buffering=0) as filler:
+        for chunk in (bytes(1 << 20), bytes(4096), bytes(4096)):
+            with contextlib.suppress(OSError):
+                while filler.write(chunk) == len(chunk):
+                    pass
+            with contextlib.suppress(OSError):
+                os.fsync(filler)
+
+
 def test_a_full_and_a_read_only_filesystem_are_told(tmp_path: Path) -> None:
     """What the daemon would meet with its next sample or log line."""
     with volume("ext4", tmp_path, size_mb=24) as disk:
         for name in ("state", "run", "logs"):
             (disk.mount / "w" / name).mkdir(parents=True)
-        with (disk.mount / "filler").open("wb") as filler:
-            try:
-                while True:
-                    filler.write(bytes(1 << 20))
-                    filler.flush()
-            except OSError:
-                pass
+        fill(disk.mount / "filler")
         full = [
             one for one in look(disk.mount / "w", Area.FILES) if one.code is Code.DIRECTORY_FULL
         ]
