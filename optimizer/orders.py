@@ -81,12 +81,35 @@ class Settled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inhibit:
-    """An order not to load: from whom, why, and until when (None = until lifted)."""
+    """An order not to load: from whom, why, and until when (None = until lifted).
+
+    `scheduled` tells that it comes from a maintenance window.
+    """
 
     reason: str
     by: str
     until_utc_s: float | None
     since_utc_s: float | None = None
+    scheduled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """One run of a maintenance window; `local` is its time on the clocks of its zone, in words."""
+
+    window: str
+    start_utc_s: float
+    until_utc_s: float
+    local: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maintenance:
+    """The maintenance window that runs now, whether a resume has lifted it, and the next start."""
+
+    running: Span | None = None
+    lifted: bool = False
+    next: Span | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,6 +112,10 @@ class Switch(Protocol):
         """True once after each `optimizer resume`."""
         ...
 
+    def resumed_utc_s(self) -> float | None:
+        """When an operator last resumed, None when never; never raises."""
+        ...
+
 
 class Log(Protocol):
     """Structured events: a stable `noun.verb_past` name and facts in fields."""

@@ -173,7 +173,8 @@ def _value(text: str, rule: Rule[object]) -> object:
     try:
         return rule.parse(text)
     except ValueError as exc:
-        raise ValueError(rule.expected) from exc
+        why = f": {exc}" if rule.explains else ""
+        raise ValueError(f"{rule.expected}{why}") from exc
 
 
 def _is_plain(text: str) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
+from optimizer import schedule
 from optimizer.counters import CapacityScope
 from optimizer.orders import MemoryMetric
 
@@ -39,6 +40,8 @@ def as_text(value: object) -> str:
         return str(value.value)
     if isinstance(value, frozenset):
         return ",".join(sorted(value))
+    if isinstance(value, tuple):
+        return "; ".join(map(str, value))
     return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
@@ -53,7 +56,8 @@ class Rule(Generic[T]):
 
     `expected` is the allowed range with its unit, to follow the words "must
     be". `parse` turns a text that is not empty into the value, and raises
-    ValueError where it is not allowed. `overridden` is the rule that holds
+    ValueError where it is not allowed; with `explains` its message says why.
+    `overridden` is the rule that holds
     instead while CEILING_OVERRIDE is on. A secret value is never shown.
     """
 
@@ -61,6 +65,7 @@ class Rule(Generic[T]):
     parse: Callable[[str], T]
     overridden: Rule[T] | None = None
     secret: bool = False
+    explains: bool = False
 
 
 def _number(noun: str, least: float, most: float, *, above: bool = False) -> Rule[float]:
@@ -161,6 +166,11 @@ _ADDRESS = Rule(expected="an IP address or localhost", parse=_address)
 _WORDS = Rule(
     expected="filesystem types, removable or thin, with commas between them", parse=_words
 )
+_WINDOWS = Rule(
+    expected="windows of minute hour day month weekday duration zone, with ; between them",
+    parse=schedule.parse,
+    explains=True,
+)
 _SECRET = Rule(expected="one line of text", parse=str, secret=True)
 
 
@@ -214,6 +224,7 @@ class Settings:
     )
     disk_rise_mb_per_second: float = _key(256.0, _number("a number of MB per second", 1, 1048576))
     hold_off_seconds: float = _key(300.0, _number("a number of seconds", 0, 86400))
+    maintenance_windows: tuple[schedule.Window, ...] | None = _optional(_WINDOWS, schedule.EXAMPLE)
     data_disk_only: bool = _key(True, _SWITCH)
     disk_stress_path: Path | None = _optional(_ABSOLUTE, "/data")
     disk_allow: frozenset[str] | None = _optional(_WORDS, "removable,thin")

@@ -285,6 +285,7 @@ class FakeSwitch:
     order: Inhibit | None = None
     resume_pending: bool = False
     asked_for: frozenset[str] = frozenset()
+    last_resume_utc_s: float | None = None
 
     def inhibit(self, now_utc_s: float) -> Inhibit | None:
         """The order, unless it has expired."""
@@ -299,6 +300,10 @@ class FakeSwitch:
         """True once after `resume_pending` was set."""
         pending, self.resume_pending = self.resume_pending, False
         return pending
+
+    def resumed_utc_s(self) -> float | None:
+        """What a test says."""
+        return self.last_resume_utc_s
 
 
 @dataclass

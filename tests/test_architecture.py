@@ -35,7 +35,12 @@ VALUES = {
     "optimizer.orders",
     "optimizer.outcome",
 }
-SETTINGS = {"optimizer.settings", "optimizer.settings_keys", "optimizer.settings_file"}
+SETTINGS = {
+    "optimizer.schedule",
+    "optimizer.settings",
+    "optimizer.settings_file",
+    "optimizer.settings_keys",
+}
 DOORS = {"optimizer.control", "optimizer.ports"}
 # room -> which modules of ours, and which libraries, it may import; the longest name counts.
 ROOMS: dict[str, tuple[set[str], set[str]]] = {
@@ -60,6 +65,9 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.atomic": (set(), set()),
     "optimizer.tether": (set(), set()),
     "optimizer.directories": (VALUES, set()),
+    "optimizer.durations": (set(), set()),
+    "optimizer.schedule": ({"optimizer.durations"} | VALUES, {"cronsim"}),
+    "optimizer.maintenance": ({"optimizer.schedule"} | DOORS | VALUES, set()),
     "optimizer.settings": (SETTINGS | VALUES, set()),
     "optimizer.settings_keys": (SETTINGS | VALUES, set()),
     "optimizer.settings_file": (SETTINGS | VALUES, {"dotenv"}),

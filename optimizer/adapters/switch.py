@@ -22,7 +22,7 @@ from optimizer.orders import Inhibit
 INHIBIT_NAME = "inhibit"
 """The file whose presence in the state directory means: no load."""
 RESUMED_NAME = "resumed"
-"""The file whose every change tells the daemon that an operator resumed."""
+"""The file whose every change tells the daemon that an operator resumed; its time tells when."""
 REASON_LIMIT_CHARS = 200
 """Longest reason that is kept, so that a status line stays a line."""
 CONTENT_LIMIT_BYTES = 64 * 1024
@@ -106,6 +106,11 @@ class FileSwitch:
             return False
         self._resumed_seen = signature
         return True
+
+    def resumed_utc_s(self) -> float | None:
+        """When an operator last resumed, None when never; never raises."""
+        signature = _signature_or_none(self._resumed_path)
+        return None if signature is None else signature[0] / 1e9
 
 
 def pause(

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import re
 import sys
 import time
 from datetime import UTC, datetime
 
+from optimizer import durations
 from optimizer.cli.common import EXIT_FAILED, EXIT_OK, configured, say_faults, where_running
 from optimizer.cli.common import define as define_common
 from optimizer.errors import ConfigError, SwitchError
-
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_PART = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 
 
 def define(parser: argparse.ArgumentParser, name: str) -> None:
@@ -35,16 +32,11 @@ def define(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def duration_s(text: str) -> float:
-    """Seconds of a duration such as 90s, 30m, 2h, 1h30m or 1d.
-
-    Raises argparse.ArgumentTypeError for anything else.
-    """
-    parts = _PART.findall(text.strip().lower())
-    total = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
-    if "".join(number + unit for number, unit in parts) != text.strip().lower() or total <= 0:
-        message = f"{text!r} is no duration; write for example 30m, 2h, 1h30m or 1d"
-        raise argparse.ArgumentTypeError(message)
-    return total
+    """Seconds of a duration on the command line; raises argparse.ArgumentTypeError."""
+    try:
+        return durations.parse(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from exc
 
 
 def pause(args: argparse.Namespace) -> int:
