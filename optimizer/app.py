@@ -35,12 +35,17 @@ from optimizer.directories import (
 )
 from optimizer.errors import HistoryError
 from optimizer.loop import Daemon
+from optimizer.maintenance import MaintenanceSwitch
+from optimizer.orders import Maintenance
+from optimizer.outcome import Event
 from optimizer.ports import Log, Ports
 from optimizer.publish import Publisher
 from optimizer.report.status import Host, Surroundings
 from optimizer.settings import Loaded, SettingsWatch
 from optimizer.upkeep import Derived, Upkeep
 
+DETAIL_CHARS = 300
+"""Longest detail of an event that is kept; the log has the whole of it."""
 GROUP_REMOVE_S = 0.5
 """How long the end waits for the workers' group to be empty."""
 
@@ -134,6 +139,13 @@ def _run_locked(
         monotonic=clock.monotonic,
         log=log,
         disks_moved=lambda: mounts.changed() or sensors.disks.moved,
+        noted=lambda kind, detail: history.note(
+            Event(utc_s=clock.utc(), kind=kind, detail=detail[:DETAIL_CHARS])
+        ),
+    )
+    switch = MaintenanceSwitch(
+        FileSwitch(directories.state, steady=steady_s),
+        lambda: upkeep.loaded.settings.maintenance_windows or (),
     )
 
     def tend() -> None:
@@ -156,7 +168,9 @@ def _run_locked(
     )
     publisher = Publisher(
         host=host_facts(machine, clock.utc(), holding.boot_id if holding else None),
-        around=lambda: _surroundings(upkeep, page, directories, capacity),
+        around=lambda: _surroundings(
+            upkeep, page, directories, capacity, switch.maintenance(clock.utc())
+        ),
         store=StatusFile(runtime / STATUS_NAME, runtime / TEXT_NAME),
         log=log,
     )
@@ -166,7 +180,7 @@ def _run_locked(
             sensors=sensors,
             actuators=pool,
             history=history,
-            switch=FileSwitch(directories.state, steady=steady_s),
+            switch=switch,
             notifier=publisher,
             log=log,
         ),
@@ -270,7 +284,11 @@ def host_facts(machine: Machine, started_utc_s: float, boot_id: str | None = Non
 
 
 def _surroundings(
-    upkeep: Upkeep, page: GlancesWeb, directories: Directories, capacity: CapacityWatch
+    upkeep: Upkeep,
+    page: GlancesWeb,
+    directories: Directories,
+    capacity: CapacityWatch,
+    maintenance: Maintenance,
 ) -> Surroundings:
     state, rejected = page.state(), upkeep.rejected
     file: Path | None = upkeep.loaded.file
@@ -279,6 +297,7 @@ def _surroundings(
         period_days=upkeep.settled().period_days,
         disk_note=upkeep.scope.note,
         cpu=capacity.capacity,
+        maintenance=maintenance,
         history_path=str(directories.state / HISTORY_NAME),
         glances_state=state.state,
         glances_url=state.url,

@@ -84,13 +84,16 @@ class Daemon:
         """Run until stopped; the exit code. All load is gone when it returns, whatever happened."""
         gc.collect()
         gc.freeze()  # what was built until now stays; collections need not walk over it
+        self._recorder.chronicle.started()
         try:
             code = self._cycle_until_stopped()
         finally:
             left = self._ports.actuators.close(CLOSE_S)
         if left:
             self._ports.log.error("stresser.left_behind", pids=left)
-        return EXIT_FAILED if left else code
+            code = EXIT_FAILED
+        self._recorder.chronicle.stopped(code)
+        return code
 
     def _cycle_until_stopped(self) -> int:
         clock, failures, failed_s = self._ports.clock, 0, float("-inf")

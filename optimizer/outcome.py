@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 
 from optimizer.counters import Reading
@@ -33,6 +34,52 @@ class Record:
 
     sample: Sample
     plan: Plan
+
+
+class EventKind(enum.Enum):
+    """What may happen beside the samples: one word shared by history and log."""
+
+    STARTED = "daemon.started"
+    """A daemon started, and the one before it had stopped, or there was none."""
+    RESTARTED = "daemon.restarted"
+    """A daemon started after a crash, a kill or a power cut: the one before it never stopped."""
+    STOPPED = "daemon.stopped"
+    """A daemon ended in good order; the detail is its exit code."""
+    PAUSED = "load.paused"
+    """An order not to load came into force, or took the place of another one."""
+    RESUMED = "load.resumed"
+    """Such an order is over; the detail says how."""
+    MAINTENANCE_BEGAN = "maintenance.began"
+    """A maintenance window took the load away."""
+    MAINTENANCE_ENDED = "maintenance.ended"
+    """A maintenance window is over; the detail says how."""
+    RELOADED = "config.reloaded"
+    """Another configuration is in force; the detail names the keys."""
+    REJECTED = "config.rejected"
+    """A configuration has faults, so the last good one stays; the detail is the first fault."""
+    TRIPPED = "stresser.tripped"
+    """A stresser ended too often and stays off; the detail names the resource."""
+    PRESSURE_BEGAN = "pressure.began"
+    """Memory ran short, so all was given back for a while."""
+    PRESSURE_ENDED = "pressure.ended"
+    """Memory is held again, or something else forbids it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One event of the history, at the time when the daemon saw it.
+
+    `since_utc_s` is when the order was given or the window began, which may
+    be before the daemon ran; `until_utc_s` None: without an end, or none known.
+    """
+
+    utc_s: float
+    kind: EventKind
+    reason: str = ""
+    by: str = ""
+    since_utc_s: float | None = None
+    until_utc_s: float | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,21 @@ tests/fakes.py holds the fakes; tests/contract/ runs the same tests on both.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
 from optimizer.counters import CpuCounters, HostReading
 from optimizer.model import Observation, PerResource, Plan
 from optimizer.orders import Inhibit
-from optimizer.outcome import CycleReport, PeriodMeans, Record, StresserState
+from optimizer.outcome import (
+    CycleReport,
+    Event,
+    EventKind,
+    PeriodMeans,
+    Record,
+    StresserState,
+)
 
 
 class Clock(Protocol):
@@ -82,7 +90,7 @@ class Actuators(Protocol):
 
 
 class History(Protocol):
-    """Keeps the samples of the policy's window."""
+    """Keeps the samples of the policy's window, and what happened meanwhile."""
 
     def append(self, record: Record) -> bool:
         """Store one record; True once it is on stable storage, False while it waits in memory."""
@@ -90,6 +98,14 @@ class History(Protocol):
 
     def means(self, now_utc_s: float, days: float) -> PeriodMeans:
         """Means over the `days` days that end now. Raises HistoryError."""
+        ...
+
+    def note(self, event: Event) -> bool:
+        """Store one event as `append` does a record; never raises."""
+        ...
+
+    def last(self, kinds: Collection[EventKind]) -> Event | None:
+        """The event of one of these kinds that was noted last. Raises HistoryError."""
         ...
 
     def close(self) -> None:

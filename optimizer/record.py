@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, replace
 
+from optimizer.chronicle import Chronicle
 from optimizer.control.decide import Verdict
 from optimizer.control.estimate import estimate
 from optimizer.control.passage import Passage
@@ -57,6 +58,7 @@ class Recorder:
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
+        self.chronicle = Chronicle(ports.history, ports.log, ports.clock.utc)
         self._first: Reading | None = None
         self._record_due_s = 0.0
         self._recent: deque[Reading] = deque(maxlen=RECENT_READINGS)
@@ -95,6 +97,8 @@ class Recorder:
             self._cpus = cpus
             self._recent.clear()
             self._first = None
+        if self.chronicle.see_order(orders.inhibit):
+            self.publish_soon()
         recorded = self._record(reading, verdict, settled)
         if not self._due(reading, verdict, recorded=recorded, calm=calm):
             return False
@@ -156,6 +160,7 @@ class Recorder:
         recorded: bool,
     ) -> None:
         self._log_limits(verdict.plan, self._reasons)
+        self.chronicle.see_reasons(verdict.plan, self._reasons)
         self._reasons = tuple(decision.reason for decision in verdict.plan)
         self._shown_parts = _parts(reading, verdict.plan)
         self._published_s = reading.host.monotonic_s

@@ -11,6 +11,7 @@ from optimizer.counters import CapacityScope
 from optimizer.errors import ConfigError
 from optimizer.model import Reason
 from optimizer.orders import Settled
+from optimizer.outcome import EventKind
 from optimizer.ports import Log
 from optimizer.settings import Loaded, Settings
 
@@ -68,6 +69,7 @@ class Upkeep:
     `derive` works out what settings mean on this host, given the filesystems
     in force before; `applied` hands the result to the adapters that keep a copy.
     `disks_moved` tells that a filesystem has come or gone: the table is read at once.
+    `noted` is told of a reload, with its details, and of one that was refused.
     """
 
     def __init__(
@@ -81,8 +83,10 @@ class Upkeep:
         monotonic: Callable[[], float],
         log: Log,
         disks_moved: Callable[[], bool] = lambda: False,
+        noted: Callable[[EventKind, str], object] = lambda _kind, _detail: None,
     ) -> None:
         self._disks_moved = disks_moved
+        self._noted = noted
         self.loaded = loaded
         self.rejected: ConfigError | None = None
         self._watch = watch
@@ -115,8 +119,11 @@ class Upkeep:
         if isinstance(news, ConfigError):
             self.rejected = news
             self._log.error(
-                "config.rejected", faults=list(news.faults), kept="the last good configuration"
+                EventKind.REJECTED.value,
+                faults=list(news.faults),
+                kept="the last good configuration",
             )
+            self._noted(EventKind.REJECTED, news.faults[0])
         elif news is not None:
             self._reload(news)
         if self._monotonic() >= self._scan_due_s or self._disks_moved():
@@ -130,9 +137,11 @@ class Upkeep:
         self.rejected = None
         self.loaded = loaded
         self._apply(self._derive(after, self.scope))
+        names = [name.upper() for name in changed]
+        self._noted(EventKind.RELOADED, ", ".join(names) or "nothing changed")
         self._log.info(
-            "config.reloaded",
-            changed=[name.upper() for name in changed],
+            EventKind.RELOADED.value,
+            changed=names,
             needs_restart=[name.upper() for name in changed if name in NEEDS_RESTART],
         )
 

@@ -8,7 +8,7 @@ taken in the instant the lease says so.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from optimizer.counters import (
@@ -21,7 +21,15 @@ from optimizer.counters import (
 )
 from optimizer.model import Observation, PerResource, Plan, Resource, StresserExit
 from optimizer.orders import Floor, Inhibit, MemoryMetric, Policy
-from optimizer.outcome import CycleReport, PeriodMean, PeriodMeans, Record, StresserState
+from optimizer.outcome import (
+    CycleReport,
+    Event,
+    EventKind,
+    PeriodMean,
+    PeriodMeans,
+    Record,
+    StresserState,
+)
 
 GIB = 1 << 30
 
@@ -239,12 +247,23 @@ class FakeHistory:
     """Keeps the records in a list; implements ports.History."""
 
     records: list[Record] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
     closed: bool = False
 
     def append(self, record: Record) -> bool:
         """Keep the record."""
         self.records.append(record)
         return True
+
+    def note(self, event: Event) -> bool:
+        """Keep the event."""
+        self.events.append(event)
+        return True
+
+    def last(self, kinds: Collection[EventKind]) -> Event | None:
+        """The last one kept."""
+        found = [event for event in self.events if event.kind in kinds]
+        return found[-1] if found else None
 
     def means(self, now_utc_s: float, days: float) -> PeriodMeans:
         """Plain weighted means of what is kept."""

@@ -53,13 +53,14 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.control": ({"optimizer.control"} | VALUES, set()),
     "optimizer.control.forecast": ({"optimizer.control"} | VALUES, {"numpy"}),
     "optimizer.loop": ({"optimizer.record"} | DOORS | VALUES, {"structlog"}),
-    "optimizer.record": (DOORS | VALUES, set()),
+    "optimizer.record": ({"optimizer.chronicle"} | DOORS | VALUES, set()),
+    "optimizer.chronicle": (DOORS | VALUES, set()),
     "optimizer.adapters": (
         {"optimizer.ports", "optimizer.atomic"} | VALUES,
         {"psutil", "structlog"},
     ),
     "optimizer.report": (
-        {"optimizer.report", "optimizer.control"} | VALUES,
+        {"optimizer.report", "optimizer.control", "optimizer.durations"} | VALUES,
         {"numpy"},
     ),
     "optimizer.atomic": (set(), set()),
@@ -107,9 +108,11 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
 PARTS = {
     "optimizer.adapters.glances": {"optimizer.adapters.glances_setup"},
     "optimizer.adapters.history": {
+        "optimizer.adapters.history_events",
         "optimizer.adapters.history_file",
         "optimizer.adapters.row_order",
     },
+    "optimizer.adapters.history_file": {"optimizer.adapters.history_events"},
     "optimizer.adapters.idle_group": {
         "optimizer.adapters.cgroups",
         "optimizer.adapters.identity",

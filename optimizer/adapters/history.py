@@ -1,8 +1,8 @@
-"""The samples of the policy's window in an SQLite file with exactly one writer.
+"""The samples of the policy's window, and events, in an SQLite file with exactly one writer.
 
 The daemon that holds the instance lock is that writer: SQLite before 3.51.3
 can corrupt a WAL file when two connections write or checkpoint at the same
-time. Everybody else reads through `read_means`. Within the daemon nobody may
+time. Everybody else reads through `read_means` and `read_events`. Within the daemon nobody may
 open the file by other means, for closing it would drop SQLite's locks.
 """
 
@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from contextlib import closing, suppress
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+from optimizer.adapters import history_events
 from optimizer.adapters.history_file import (
     DAY_S,
     FILE_ERRORS,
     OWN_CPU,
+    SCHEMA_VERSION,
     UPSERT,
     DamagedError,
     begun,
@@ -33,11 +36,11 @@ from optimizer.adapters.history_file import (
 from optimizer.adapters.row_order import RowOrder
 from optimizer.errors import HistoryError
 from optimizer.model import PerResource, Resource
-from optimizer.outcome import PeriodMean, PeriodMeans, Record
+from optimizer.outcome import Event, EventKind, PeriodMean, PeriodMeans, Record
 from optimizer.ports import Log
 
 BACKLOG_ROWS = 1440
-"""Records kept in memory while the file cannot be written: a day of minutes."""
+"""Records, and events, kept in memory while the file cannot be written: a day of minutes."""
 PURGE_EVERY_S = 55
 """How often old rows are looked for: with each sample at the usual interval, not at short ones."""
 READ_TIMEOUT_S = 5.0
@@ -53,7 +56,7 @@ _SUMS = f"""
 
 
 class SqliteHistory:
-    """Keeps `period_days` days of records; implements ports.History.
+    """Keeps `period_days` days of records and events; implements ports.History.
 
     A row that was acknowledged survives a kill and a power cut. A damaged
     file is set aside and a new one begun; a file that cannot be opened or
@@ -69,6 +72,7 @@ class SqliteHistory:
         self._period_days = period_days
         self._log = log
         self._backlog: deque[Record] = deque(maxlen=BACKLOG_ROWS)
+        self._events: deque[Event] = deque(maxlen=BACKLOG_ROWS)
         self._lost = 0
         self._fault: str | None = None
         self._purged_utc_s = 0
@@ -94,17 +98,37 @@ class SqliteHistory:
         self._backlog.append(record)
         return self._flush()
 
+    def note(self, event: Event) -> bool:
+        """Store one event, with the promises of `append`; never raises."""
+        if self._closed:
+            return False
+        self._lost += len(self._events) == BACKLOG_ROWS
+        self._events.append(event)
+        return self._flush()
+
+    def last(self, kinds: Collection[EventKind]) -> Event | None:
+        """The event of one of these kinds that was noted last, None when there is none.
+
+        Raises HistoryError when the file is not open or cannot be read.
+        """
+        waiting = [event for event in self._events if event.kind in kinds]
+        if waiting:
+            return waiting[-1]
+        try:
+            return history_events.last(self._opened(), kinds)
+        except FILE_ERRORS as exc:
+            raise HistoryError(f"cannot read the history {self._path}: {exc}") from exc
+
     def means(self, now_utc_s: float, days: float) -> PeriodMeans:
         """Means over the `days` > 0 days that end now; records that wait in memory count too.
 
         Rows from the future, left by a clock that was wrong, do not count.
         Raises HistoryError when the file is not open or cannot be read.
         """
-        if self._db is None:
-            raise HistoryError(f"the history {self._path} is not open: {self._fault or 'closed'}")
+        db = self._opened()
         start_utc_s = now_utc_s - days * DAY_S
         try:
-            rows, *sums = self._db.execute(_SUMS, (start_utc_s, now_utc_s)).fetchone()
+            rows, *sums = db.execute(_SUMS, (start_utc_s, now_utc_s)).fetchone()
         except FILE_ERRORS as exc:
             if is_damage(exc):
                 self._write_failed(exc)
@@ -121,11 +145,10 @@ class SqliteHistory:
         None when the history has no row of any time, for then it is new and
         knows nothing. Raises HistoryError when it is not open or cannot be read.
         """
-        if self._db is None:
-            raise HistoryError(f"the history {self._path} is not open: {self._fault or 'closed'}")
+        db = self._opened()
         try:
             span = {"start": from_utc_s, "end": to_utc_s}
-            ratio_s, any_rows = self._db.execute(OWN_CPU, span).fetchone()
+            ratio_s, any_rows = db.execute(OWN_CPU, span).fetchone()
         except FILE_ERRORS as exc:
             raise HistoryError(f"cannot read the history {self._path}: {exc}") from exc
         return float(ratio_s) if any_rows else None
@@ -138,8 +161,9 @@ class SqliteHistory:
         """Write what waits in memory if that is possible now, fold the WAL in, and close."""
         if self._closed:
             return
-        if self._backlog and not self._flush():
-            self._log.error("history.rows_lost", path=str(self._path), rows=len(self._backlog))
+        waiting = len(self._backlog) + len(self._events)
+        if waiting and not self._flush():
+            self._log.error("history.rows_lost", path=str(self._path), rows=waiting)
         self._closed = True
         if self._db is not None:
             with suppress(sqlite3.Error):
@@ -155,7 +179,9 @@ class SqliteHistory:
             with transaction(db):
                 for record in self._backlog:
                     order = self._store(db, record, order)
-                self._purge_seldom(db, int(self._backlog[-1].sample.utc_s), order)
+                history_events.insert(db, self._events)
+                if self._backlog:
+                    self._purge_seldom(db, int(self._backlog[-1].sample.utc_s), order)
         except (*FILE_ERRORS, HistoryError) as exc:
             self._write_failed(exc)
             return False
@@ -163,10 +189,11 @@ class SqliteHistory:
             self._log.info(
                 "history.write_recovered",
                 path=str(self._path),
-                rows=len(self._backlog),
+                rows=len(self._backlog) + len(self._events),
                 rows_lost=self._lost,
             )
         self._backlog.clear()
+        self._events.clear()
         self._fault, self._lost, self._order = None, 0, order
         return True
 
@@ -190,6 +217,12 @@ class SqliteHistory:
             young = [(stretch.first_utc_s, stretch.last_utc_s) for stretch in order.behind]
             purge(db, now_utc_s, self._period_days * DAY_S, young)
             self._purged_utc_s = now_utc_s
+
+    def _opened(self) -> sqlite3.Connection:
+        """The database to read from; raises HistoryError when it is not open."""
+        if self._db is None:
+            raise HistoryError(f"the history {self._path} is not open: {self._fault or 'closed'}")
+        return self._db
 
     def _connection(self) -> sqlite3.Connection:
         """The open database, opened again when the file is not the one that was opened."""
@@ -232,7 +265,7 @@ class SqliteHistory:
                 path=str(self._path),
                 cause=self._fault,
                 remedy=remedy(error, self._path),
-                rows_waiting=len(self._backlog),
+                rows_waiting=len(self._backlog) + len(self._events),
             )
 
 
@@ -242,11 +275,30 @@ def read_means(path: Path, now_utc_s: float, days: float) -> PeriodMeans:
     Never writes. Raises HistoryError, with what to do, when there is no file
     or it cannot be read.
     """
+    with _reading(path) as (db, _):
+        rows, *sums = db.execute(_SUMS, (now_utc_s - days * DAY_S, now_utc_s)).fetchone()
+    return _period_means(rows, sums, days)
+
+
+def read_events(path: Path, from_utc_s: float, to_utc_s: float) -> tuple[Event, ...]:
+    """The events after the first time up to the second, in the order in which they were noted.
+
+    Reads beside a running daemon or without one, and never writes. A file of
+    an older program, which noted none, has none. Raises HistoryError as
+    `read_means` does.
+    """
+    with _reading(path) as (db, version):
+        has_events = version == SCHEMA_VERSION
+        return history_events.between(db, from_utc_s, to_utc_s) if has_events else ()
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[tuple[sqlite3.Connection, int]]:
+    """A connection that only reads, and the schema version; raises HistoryError."""
     uri = f"{path.absolute().as_uri()}?mode=ro"
     try:
         with closing(sqlite3.connect(uri, uri=True, timeout=READ_TIMEOUT_S)) as db:
-            refuse_newer(db, path)
-            rows, *sums = db.execute(_SUMS, (now_utc_s - days * DAY_S, now_utc_s)).fetchone()
+            yield db, refuse_newer(db, path)
     except FILE_ERRORS as exc:
         with suppress(OSError):
             if not path.exists():
@@ -254,7 +306,6 @@ def read_means(path: Path, now_utc_s: float, days: float) -> PeriodMeans:
                     f"there is no history at {path}: the daemon writes it after its first interval"
                 ) from exc
         raise HistoryError(f"cannot read the history {path}: {exc}; {remedy(exc, path)}") from exc
-    return _period_means(rows, sums, days)
 
 
 def _row(record: Record) -> tuple[float | str | None, ...]:

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from optimizer.adapters.history_events import CREATE, INSERT
 from optimizer.atomic import sync_directory
 from optimizer.errors import HistoryError
 
@@ -42,6 +43,7 @@ _MIGRATIONS = (
         cpu_setpoint REAL, memory_setpoint REAL, disk_setpoint REAL,
         cpu_reason TEXT, memory_reason TEXT, disk_reason TEXT)
     """,
+    CREATE,
 )
 """One statement for each step from a version to the next; the ratios are 0 to 1, NULL unknown."""
 SCHEMA_VERSION = len(_MIGRATIONS)
@@ -104,7 +106,8 @@ def _prepare(db: sqlite3.Connection, version: int) -> None:
             db.execute(_MIGRATIONS[step])
             db.execute(f"PRAGMA user_version = {step + 1}")
     # Compiles it against the schema in the file, which quick_check does not read.
-    db.execute(f"EXPLAIN {UPSERT}", [None] * len(_COLUMNS))
+    for statement in (UPSERT, INSERT):
+        db.execute(f"EXPLAIN {statement}", [None] * statement.count("?"))
 
 
 def refuse_newer(db: sqlite3.Connection, path: Path) -> int:
@@ -132,6 +135,7 @@ def purge(
     while keeps its last rows until new ones have replaced them. A row counts
     as one day at most, so that no single record can displace more. Rows from
     and to the times of one of `young` are younger than they say, and stay.
+    Events go with the rows of their time.
     """
     cutoff_utc_s = now_utc_s - period_s
     oldest_utc_s = db.execute("SELECT MIN(utc_s) FROM sample").fetchone()[0]
@@ -139,24 +143,25 @@ def purge(
         return
     kept_s = db.execute("SELECT TOTAL(MIN(span_s, ?)) FROM sample", (DAY_S,)).fetchone()[0]
     young = [(first, last) for first, last in young if first <= cutoff_utc_s]
-    runs: list[tuple[int, int]] = []
-    begins = True
+    runs: list[tuple[float, int]] = []
+    begins, skipped = True, False
     for utc_s, span_s in db.execute(
         "SELECT utc_s, COALESCE(CAST(span_s AS REAL), 0) FROM sample WHERE utc_s <= ? ORDER BY 1",
         (cutoff_utc_s,),
     ):
         if any(first <= utc_s <= last for first, last in young):
-            begins = True
+            begins = skipped = True
             continue
         kept_s -= min(span_s, DAY_S)
         if kept_s < period_s:
             break
         if begins:
-            runs.append((utc_s, utc_s))
+            runs.append((utc_s if skipped else -math.inf, utc_s))
         else:
             runs[-1] = (runs[-1][0], utc_s)
         begins = False
-    db.executemany("DELETE FROM sample WHERE utc_s BETWEEN ? AND ?", runs)
+    for table in ("sample", "event"):
+        db.executemany(f"DELETE FROM {table} WHERE utc_s BETWEEN ? AND ?", runs)  # noqa: S608
 
 
 def latest(db: sqlite3.Connection) -> float:

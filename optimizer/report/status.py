@@ -8,7 +8,7 @@ from optimizer.control.estimate import used_bytes
 from optimizer.control.spread import INODE_FLOOR_RATIO, room_of
 from optimizer.counters import CpuCapacity, DiskCounters, Reading
 from optimizer.model import Decision, Reason, Resource, Utilisation
-from optimizer.orders import HostClass, Inhibit, MemoryMetric, Policy
+from optimizer.orders import HostClass, Inhibit, Maintenance, MemoryMetric, Policy, Span
 from optimizer.outcome import ClockStep, CycleReport, PeriodMean, StresserState
 
 VERSION = 1
@@ -44,6 +44,7 @@ class Surroundings:
     config_message: str
     warnings: tuple[str, ...]
     cpu: CpuCapacity | None = None
+    maintenance: Maintenance = Maintenance()
 
 
 def document(report: CycleReport, host: Host, around: Surroundings) -> dict[str, object]:
@@ -63,7 +64,8 @@ def document(report: CycleReport, host: Host, around: Surroundings) -> dict[str,
         "nominal_memory_gb": host.nominal_memory_gb,
         "cpus": host.cpus if around.cpu is None else around.cpu.online_cpus,
         "cpu_scope": _capacity(around.cpu),
-        "inhibit": _inhibit(report.orders.inhibit),
+        "inhibit": inhibit_facts(report.orders.inhibit),
+        "maintenance": maintenance_facts(around.maintenance),
         "period_days": around.period_days,
         "resources": {resource.value: _resource(resource, report, around) for resource in Resource},
         "steal": _rounded(steal),
@@ -235,7 +237,8 @@ def _filesystems(report: CycleReport) -> list[dict[str, object]]:
     return found
 
 
-def _inhibit(order: Inhibit | None) -> dict[str, object] | None:
+def inhibit_facts(order: Inhibit | None) -> dict[str, object] | None:
+    """The order not to load that is in force, as the document says it."""
     if order is None:
         return None
     return {
@@ -243,6 +246,27 @@ def _inhibit(order: Inhibit | None) -> dict[str, object] | None:
         "by": order.by,
         "until_utc_s": order.until_utc_s,
         "since_utc_s": order.since_utc_s,
+        "scheduled": order.scheduled,
+    }
+
+
+def maintenance_facts(maintenance: Maintenance) -> dict[str, object]:
+    """The maintenance window that runs, and the start that comes next, as the document says it."""
+
+    def span(of: Span | None) -> dict[str, object] | None:
+        if of is None:
+            return None
+        return {
+            "window": of.window,
+            "start_utc_s": of.start_utc_s,
+            "until_utc_s": of.until_utc_s,
+            "local": of.local,
+        }
+
+    return {
+        "running": span(maintenance.running),
+        "lifted": maintenance.lifted,
+        "next": span(maintenance.next),
     }
 
 

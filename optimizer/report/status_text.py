@@ -1,21 +1,26 @@
 """Renders status.json for people: a few short lines for Glances, a table for a terminal.
 
-Pure. A missing or senseless value is unknown and shown as a dash. What comes
-from outside, such as the reason of a pause, is stripped of everything that a
-terminal or a web page could take for an instruction.
+Pure. A missing or senseless value is unknown and shown as a dash. Nothing
+that comes from outside can be taken for an instruction by a terminal or a web
+page.
 """
 
 from __future__ import annotations
 
-import datetime
-import math
 from collections.abc import Mapping
 
 from optimizer.model import Reason, Resource
+from optimizer.report import orders_text
+from optimizer.report.fields import UNKNOWN as _UNKNOWN
+from optimizer.report.fields import clean as _clean
+from optimizer.report.fields import mapping as _mapping
+from optimizer.report.fields import number as _number
+from optimizer.report.fields import text as _text
+from optimizer.report.fields import texts as _texts
+from optimizer.report.fields import time as _time
 
 LINE_CHARS = 45
 """Longest line for Glances: its page wraps longer ones. Measured with Glances 4.5.8."""
-_UNKNOWN = "-"
 _NO_MARKUP = str.maketrans("<>&\"'`", "??????")
 
 SENTENCES: dict[Reason, str] = {
@@ -32,7 +37,7 @@ SENTENCES: dict[Reason, str] = {
     Reason.PRESSURE: "memory ran short on this host, so all was given back for a while",
     Reason.REFUSED: "the filesystem gives no more now: a quota, for example",
     Reason.RELEASED: "an operator asked for the filesystem: optimizer resume",
-    Reason.INHIBITED: "paused by an operator or by the recovery tool",
+    Reason.INHIBITED: "paused by an operator, a maintenance window or the recovery tool",
     Reason.MEASURING: "only measuring, after the start or after a gap in time",
     Reason.NO_READING: "the sensor failed, so nothing is raised, and after a while all is released",
     Reason.NO_TARGET: "the target is 0, so it is only watched",
@@ -75,8 +80,9 @@ def lines(status: Mapping[str, object]) -> list[str]:
     """At most 5 lines of at most 45 ASCII characters, without < > & or quotes.
 
     One line a resource: now, own part, target and the mean of the period, in
-    percent. Then the reasons or the pause, then the minute of the status and
-    the number of warnings; the minute shows whether the page is fresh.
+    percent. Then the reasons or the end of the pause, then the minute of the
+    status and the number of warnings, and who paused and why or when the next
+    maintenance window comes; the minute shows whether the page is fresh.
     """
     days = _number(status, "period_days")
     period = _UNKNOWN if days is None else f"{days:.0f}d"
@@ -85,16 +91,14 @@ def lines(status: Mapping[str, object]) -> list[str]:
         f" goal {_figure(of, 'target')} {period} {_percent(of, 'mean')}"
         for resource, of in _resources(status)
     ]
-    inhibit = _mapping(status, "inhibit")
-    if inhibit:
-        until = _number(inhibit, "until_utc_s")
-        end = "until resumed" if until is None else f"until {_time(until)[5:]}"
-        shown.append(f"PAUSED by {_text(inhibit, 'by')[:13]} {end}")
-    else:
-        shown.append(_reasons(status))
     warnings = len(_texts(status, "warnings"))
-    updated = _time(_number(status, "updated_utc_s"))
-    shown.append(f"{updated}, warnings: {warnings}" if warnings else updated)
+    now = _number(status, "updated_utc_s")
+    count = f", warnings: {warnings}" if warnings else ""
+    if inhibit := _mapping(status, "inhibit"):
+        until, why = orders_text.short(inhibit, now)
+        shown += [until, f"{_time(now)[5:]}{count}, by {why}"]
+    else:
+        shown += [_reasons(status), f"{_time(now)}{count}{_next_window(status, now)}"]
     return [_plain(line)[:LINE_CHARS] for line in shown]
 
 
@@ -148,17 +152,11 @@ def _facts(status: Mapping[str, object]) -> list[tuple[str, str]]:
         used = _number(hours, "today")
         shown = _UNKNOWN if used is None else f"{used:.4g}"
         facts.append(("own hours", f"{shown} of {limit:.4g} core-hours used on this UTC day"))
-    inhibit = _mapping(status, "inhibit")
-    if inhibit:
-        until = _number(inhibit, "until_utc_s")
-        end = "until resumed" if until is None else f"until {_time(until)}"
-        facts.append(
-            (
-                "paused",
-                f"by {_text(inhibit, 'by')} since {_time(_number(inhibit, 'since_utc_s'))},"
-                f" {end}: {_text(inhibit, 'reason')}",
-            )
-        )
+    now = _number(status, "updated_utc_s")
+    if inhibit := _mapping(status, "inhibit"):
+        facts.append(("paused", orders_text.paused(inhibit, now)))
+    windows = orders_text.windows(_mapping(status, "maintenance"), now)
+    facts += [("window", text) for text in windows]
     for name in ("means", "missing"):
         for resource, of in _resources(status):
             items = _texts(of, name)
@@ -177,6 +175,13 @@ def _facts(status: Mapping[str, object]) -> list[tuple[str, str]]:
         facts.append(("config", origin + (f": {message}" if message else "")))
     facts += [("warning", text) for text in _texts(status, "warnings")]
     return facts
+
+
+def _next_window(status: Mapping[str, object], now: float | None) -> str:
+    """`, window in 5 h` where a maintenance window comes."""
+    following = _mapping(_mapping(status, "maintenance"), "next")
+    left = orders_text.ahead(_number(following, "start_utc_s"), now)
+    return f", window {left}" if left else ""
 
 
 def _capacity(cpu: Mapping[str, object]) -> str:
@@ -246,18 +251,6 @@ def _resources(status: Mapping[str, object]) -> list[tuple[Resource, Mapping[str
     return [(resource, _mapping(found, resource.value)) for resource in Resource]
 
 
-def _mapping(of: Mapping[str, object], key: str) -> Mapping[str, object]:
-    value = of.get(key)
-    return value if isinstance(value, Mapping) else {}
-
-
-def _number(of: Mapping[str, object], key: str) -> float | None:
-    value = of.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) else None
-
-
 def _percent(of: Mapping[str, object], key: str) -> str:
     ratio = _number(of, key)
     return _UNKNOWN if ratio is None else f"{ratio * 100:.1f}%"
@@ -276,32 +269,5 @@ def _whole(of: Mapping[str, object], key: str) -> str:
     return _UNKNOWN if value is None else f"{value:.0f}"
 
 
-def _clean(value: object) -> str:
-    """A text with everything unprintable replaced; empty when it is no text."""
-    if not isinstance(value, str):
-        return ""
-    return "".join(char if char.isprintable() else "?" for char in value)
-
-
 def _plain(line: str) -> str:
     return line.encode("ascii", "replace").decode("ascii").translate(_NO_MARKUP)
-
-
-def _text(of: Mapping[str, object], key: str) -> str:
-    return _clean(of.get(key)) or _UNKNOWN
-
-
-def _texts(of: Mapping[str, object], key: str) -> list[str]:
-    value = of.get(key)
-    return [_clean(item) for item in value] if isinstance(value, list | tuple) else []
-
-
-def _time(utc_s: float | None, *, seconds: bool = False) -> str:
-    """ISO-like date and time in UTC; a dash for what no calendar has."""
-    if utc_s is None:
-        return _UNKNOWN
-    try:
-        moment = datetime.datetime.fromtimestamp(utc_s, datetime.UTC)
-    except (OverflowError, OSError, ValueError):
-        return _UNKNOWN
-    return moment.strftime("%Y-%m-%d %H:%M:%S UTC" if seconds else "%Y-%m-%d %H:%M UTC")
