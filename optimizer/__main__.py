@@ -22,7 +22,8 @@ COMMANDS = {
     "doctor": ("doctor", "what is wrong here, and the remedy for each"),
     "pause": ("switch", "take all load away, for a while or until resumed"),
     "release": ("release", "hold nothing on one filesystem for a while, to unmount it"),
-    "resume": ("switch", "lift a pause and releases, and let tripped stressers start again"),
+    "resume": ("switch", "lift a pause, a running window and releases; tripped stressers start"),
+    "history": ("history", "what was recorded: events"),
     "glances-config": ("glances_config", "write the configuration for Glances"),
 }
 

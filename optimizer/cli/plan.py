@@ -80,6 +80,7 @@ def measured_status(found: Configured) -> dict[str, Any]:
     from optimizer.control.estimate import estimate
     from optimizer.counters import OwnCounters, Reading
     from optimizer.derive import derive, look
+    from optimizer.maintenance import MaintenanceSwitch
     from optimizer.model import Observation, PerResource
     from optimizer.orders import Orders
     from optimizer.outcome import CycleReport, StresserState
@@ -94,7 +95,9 @@ def measured_status(found: Configured) -> dict[str, Any]:
     nothing = Observation(own=OwnCounters())
     orders = Orders(
         policy=derived.settled.policy,
-        inhibit=FileSwitch(found.directories.state).inhibit(time.time()),
+        inhibit=MaintenanceSwitch(
+            FileSwitch(found.directories.state), lambda: settings.maintenance_windows or ()
+        ).inhibit(time.time()),
         disk_reason=derived.scope.reason,
     )
     state = ControlState()

@@ -12,6 +12,7 @@ from optimizer.cli.common import EXIT_FAILED, EXIT_OK, configured, say_faults, w
 from optimizer.cli.common import define as define_common
 from optimizer.directories import HISTORY_NAME, STATUS_NAME, Directories
 from optimizer.errors import ConfigError, HistoryError
+from optimizer.settings import Settings
 
 STALE_S = 12.0
 """A status that is older than this was not written by a healthy daemon.
@@ -38,7 +39,7 @@ def execute(args: argparse.Namespace) -> int:
     try:
         while True:
             places = where_running(found.directories)
-            document = _document(places, found.loaded.settings.monitor_period_days)
+            document = _document(places, found.loaded.settings)
             text = json.dumps(document, indent=2) if args.json else _words(document)
             if args.watch and not args.json and sys.stdout.isatty():
                 print("\x1b[H\x1b[2J", end="")
@@ -50,10 +51,12 @@ def execute(args: argparse.Namespace) -> int:
         return EXIT_OK
 
 
-def _document(places: Directories, days: float) -> dict[str, Any]:
+def _document(places: Directories, settings: Settings) -> dict[str, Any]:
     """The daemon's status document with `running` and `stale` added.
 
-    Without a daemon it has only the means of the history and who was paused.
+    Without a daemon it has only the means of the history, the pause and the
+    maintenance windows. What a daemon that hangs wrote of a pause is replaced
+    by the order that is there now.
     """
     from optimizer import app
     from optimizer.adapters import status_file
@@ -65,20 +68,28 @@ def _document(places: Directories, days: float) -> dict[str, Any]:
             "running": holder is not None,
             "stale": holder is not None,
             "pid": None if holder is None else holder.pid,
-            "inhibit": _inhibit(places),
-            "means": _means(places, days),
+            "updated_utc_s": time.time(),
+            **_orders(places, settings),
+            "means": _means(places, settings.monitor_period_days),
         }
     age_s = time.time() - float(str(status.get("updated_utc_s") or 0.0))
-    return {"running": True, "stale": abs(age_s) > STALE_S, "age_s": round(age_s, 1), **status}
+    stale = abs(age_s) > STALE_S
+    document = {"running": True, "stale": stale, "age_s": round(age_s, 1), **status}
+    return document | _orders(places, settings) if stale else document
 
 
-def _inhibit(places: Directories) -> dict[str, Any] | None:
+def _orders(places: Directories, settings: Settings) -> dict[str, Any]:
+    """What is ordered now, from the files and the configuration alone."""
     from optimizer.adapters.switch import FileSwitch
+    from optimizer.maintenance import MaintenanceSwitch
+    from optimizer.report.status import inhibit_facts, maintenance_facts
 
-    order = FileSwitch(places.state).inhibit(time.time())
-    if order is None:
-        return None
-    return {"reason": order.reason, "by": order.by, "until_utc_s": order.until_utc_s}
+    windows = settings.maintenance_windows or ()
+    switch, now_s = MaintenanceSwitch(FileSwitch(places.state), lambda: windows), time.time()
+    return {
+        "inhibit": inhibit_facts(switch.inhibit(now_s)),
+        "maintenance": maintenance_facts(switch.maintenance(now_s)),
+    }
 
 
 def _means(places: Directories, days: float) -> dict[str, Any]:
@@ -100,6 +111,7 @@ def _means(places: Directories, days: float) -> dict[str, Any]:
 
 
 def _words(document: dict[str, Any]) -> str:
+    from optimizer.report.orders_text import paused, windows
     from optimizer.report.status_text import table
 
     if "resources" in document:
@@ -114,8 +126,10 @@ def _words(document: dict[str, Any]) -> str:
     if document["running"]:
         return f"The daemon (pid {document['pid']}) runs but has written no status yet."
     lines = ["No daemon runs here. Start it with ./start.sh or `optimizer run`."]
+    now_s = document["updated_utc_s"]
     if document["inhibit"]:
-        lines.append(f"It is inhibited: {document['inhibit']['reason']}; `optimizer resume` lifts.")
+        lines.append(f"Paused {paused(document['inhibit'], now_s)}; `optimizer resume` lifts it.")
+    lines += [f"Maintenance window {text}." for text in windows(document["maintenance"], now_s)]
     means = document["means"]
     if "error" in means:
         lines.append(f"History: {means['error']}")

@@ -98,7 +98,9 @@ def lines(status: Mapping[str, object]) -> list[str]:
         until, why = orders_text.short(inhibit, now)
         shown += [until, f"{_time(now)[5:]}{count}, by {why}"]
     else:
-        shown += [_reasons(status), f"{_time(now)}{count}{_next_window(status, now)}"]
+        last, window = f"{_time(now)}{count}", _next_window(status, now)
+        room = len(last) + len(window) <= LINE_CHARS
+        shown += [_reasons(status), last + window if room else last]
     return [_plain(line)[:LINE_CHARS] for line in shown]
 
 

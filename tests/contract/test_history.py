@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.history import BACKLOG_ROWS, SqliteHistory, read_means
-from optimizer.adapters.history_file import SCHEMA_VERSION
+from optimizer.adapters.history import BACKLOG_ROWS, SqliteHistory, read_events, read_means
+from optimizer.adapters.history_events import MOST_EVENTS
+from optimizer.adapters.history_file import _MIGRATIONS, SCHEMA_VERSION
 from optimizer.errors import HistoryError
 from optimizer.model import Decision, PerResource, Reason, Resource, Sample, Utilisation
-from optimizer.outcome import Record
+from optimizer.outcome import Event, EventKind, Record
 from optimizer.ports import History
 from tests.fakes import FakeHistory, FakeLog
 
@@ -576,3 +577,197 @@ def test_numbers_that_are_none_are_stored_as_unknown(history: SqliteHistory) -> 
     """NaN is no ratio: it becomes NULL and counts nowhere."""
     assert history.append(make_record(NOW_S, cpu=(math.nan, math.nan)))
     assert history.means(NOW_S, 1).of.cpu.mean_ratio is None
+
+
+def make_event(utc_s: float, kind: EventKind = EventKind.PAUSED) -> Event:
+    """An event with every fact."""
+    return Event(
+        utc_s=utc_s,
+        kind=kind,
+        reason="patch",
+        by="ops",
+        since_utc_s=utc_s - 1.5,
+        until_utc_s=utc_s + 60.25,
+        detail="more",
+    )
+
+
+def events_in(path: Path) -> tuple[Event, ...]:
+    """All events, read by another connection."""
+    return read_events(path, -1e18, 1e18)
+
+
+def version_1(path: Path) -> None:
+    """A file as the first version wrote it: its statement, and two rows."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute(_MIGRATIONS[0])
+        db.execute("PRAGMA user_version = 1")
+        for utc_s, cpu in ((NOW_S - 60, 0.2), (NOW_S, 0.4)):
+            row = (int(utc_s), 60.0, cpu, 0.1, 0.0, None, None, None, None)
+            row += (0.4, 0.4, 0.4, "holding", "no_reading", "no_disk")  # type: ignore[assignment]
+            db.execute(f"INSERT INTO sample VALUES ({', '.join('?' * 15)})", row)  # noqa: S608
+
+
+def test_the_last_event_of_some_kinds_is_known(either: History) -> None:
+    """By the order in which they were noted: a clock may have been put back."""
+    kinds = {EventKind.STARTED, EventKind.STOPPED}
+    assert either.last(kinds) is None
+    assert either.note(make_event(NOW_S, EventKind.STARTED))
+    assert either.note(make_event(NOW_S - 1e8, EventKind.STOPPED))
+    assert either.note(make_event(NOW_S + 5, EventKind.PAUSED))
+    assert either.last(kinds) == make_event(NOW_S - 1e8, EventKind.STOPPED)
+    assert either.last({EventKind.RESUMED}) is None
+
+
+def test_events_are_read_back_as_they_were_noted(history: SqliteHistory, path: Path) -> None:
+    """Every fact, and what is not known stays unknown; a span has its end and not its start."""
+    bare = Event(utc_s=NOW_S + 0.25, kind=EventKind.STARTED)
+    assert history.note(make_event(NOW_S))
+    assert history.note(bare)
+    assert history.note(make_event(NOW_S + 60))
+    assert events_in(path) == (make_event(NOW_S), bare, make_event(NOW_S + 60))
+    assert read_events(path, NOW_S, NOW_S + 60) == (bare, make_event(NOW_S + 60))
+    with closing(sqlite3.connect(path)) as db:
+        row = db.execute("SELECT * FROM event WHERE id = 2").fetchone()
+    assert row == (2, NOW_S + 0.25, "daemon.started", None, None, None, None, None)
+
+
+def test_events_survive_a_restart(path: Path, log: FakeLog) -> None:
+    """Also one that nothing followed; a closed history takes none and tells none."""
+    first = SqliteHistory(path, period_days=30, log=log)
+    assert first.note(make_event(NOW_S))
+    first.close()
+    assert not first.note(make_event(NOW_S))
+    with pytest.raises(HistoryError, match="not open"):
+        first.last({EventKind.PAUSED})
+    second = SqliteHistory(path, period_days=30, log=log)
+    assert second.last({EventKind.PAUSED}) == make_event(NOW_S)
+    second.close()
+    assert log.events == []
+
+
+def test_a_file_of_version_1_is_brought_forward(path: Path, log: FakeLog) -> None:
+    """Its rows stay, and it takes events; until then a reader finds none in it."""
+    version_1(path)
+    assert read_events(path, 0, NOW_S) == ()
+    before = stored(path)
+    history = SqliteHistory(path, period_days=30, log=log)
+    assert stored(path) == before
+    means = history.means(NOW_S, 1)
+    assert means.rows == 2
+    assert means.of.cpu.mean_ratio == pytest.approx(0.3)  # (0.2 + 0.4) / 2
+    assert history.note(make_event(NOW_S))
+    assert history.append(make_record(NOW_S + 60))
+    history.close()
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+    assert len(events_in(path)) == 1
+    assert log.events == []
+
+
+def test_a_migration_that_is_refused_leaves_version_1(path: Path, log: FakeLog) -> None:
+    """Somebody holds the file: all waits in memory, and comes into it later, in one step."""
+    version_1(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        history = SqliteHistory(path, period_days=30, log=log)
+        assert not history.note(make_event(NOW_S))
+        assert other.execute("PRAGMA user_version").fetchone() == (1,)
+        other.execute("ROLLBACK")
+    assert history.append(make_record(NOW_S + 60))
+    assert events_in(path) == (make_event(NOW_S),)
+    assert len(stored(path)) == 3
+    history.close()
+
+
+def test_events_wait_in_memory_while_the_file_is_locked(
+    history: SqliteHistory, path: Path, log: FakeLog
+) -> None:
+    """Logged once, known meanwhile, and written later in their order, with the rows."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert not history.note(make_event(NOW_S))
+        assert not history.append(make_record(NOW_S))
+        assert not history.note(make_event(NOW_S + 1, EventKind.RESUMED))
+        assert history.last({EventKind.PAUSED}) == make_event(NOW_S)
+        other.execute("ROLLBACK")
+    assert history.note(make_event(NOW_S + 2))
+    assert [event.utc_s - NOW_S for event in events_in(path)] == [0, 1, 2]
+    assert len(stored(path)) == 1
+    (recovery,) = named(log, "history.write_recovered")
+    assert recovery["rows"] == 4
+    assert len(log.events) == 2
+
+
+def test_events_go_with_the_rows_of_their_time(path: Path, log: FakeLog) -> None:
+    """An event an hour and a row an hour: three days of both are kept."""
+    history = SqliteHistory(path, period_days=3, log=log)
+    for hour in range(24 * 5):
+        history.note(make_event(NOW_S + hour * 3600 - 1))
+        history.append(make_record(NOW_S + hour * 3600, span_s=3600))
+    assert len(stored(path)) == 72
+    assert len(events_in(path)) == 72
+    history.close()
+
+
+@pytest.mark.parametrize("years", [-10, 10])
+def test_a_clock_jump_deletes_no_more_events_than_rows(
+    path: Path, log: FakeLog, years: int
+) -> None:
+    """A day under a wrong clock costs at most the events of one day."""
+    history = SqliteHistory(path, period_days=4, log=log)
+    for hour in range(96):
+        history.note(make_event(NOW_S + hour * 3600 - 1))
+        history.append(make_record(NOW_S + hour * 3600, span_s=3600))
+    jumped_s = NOW_S + 96 * 3600 + years * 365 * DAY_S
+    for hour in range(24):
+        history.append(make_record(jumped_s + hour * 3600, span_s=3600))
+    assert len(events_in(path)) >= (72 if years > 0 else 96)
+    history.close()
+
+
+def test_the_number_of_events_is_bounded(history: SqliteHistory, path: Path) -> None:
+    """A daemon that starts again and again drops the oldest, and not the file's disk."""
+    with closing(sqlite3.connect(path)) as db:
+        db.executemany(
+            "INSERT INTO event(utc_s, kind) VALUES (?, 'daemon.restarted')",
+            [(NOW_S + n,) for n in range(MOST_EVENTS)],
+        )
+        db.commit()
+    for n in range(3):
+        assert history.note(make_event(NOW_S + MOST_EVENTS + n))
+    found = events_in(path)
+    assert len(found) == MOST_EVENTS
+    assert found[0].utc_s == NOW_S + 3
+
+
+def test_events_that_this_program_does_not_know_are_left_out(
+    history: SqliteHistory, path: Path
+) -> None:
+    """Of a program with more kinds but the same table, or by hand."""
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("INSERT INTO event(utc_s, kind) VALUES (1.0, 'unheard.of')")
+        db.execute("INSERT INTO event(utc_s, kind) VALUES ('x', 'load.paused')")
+        db.execute("INSERT INTO event(utc_s, kind, until_utc_s) VALUES (2.0, 'load.paused', 'x')")
+        db.commit()
+    assert events_in(path) == (Event(utc_s=2.0, kind=EventKind.PAUSED),)
+    assert history.last(set(EventKind)) == Event(utc_s=2.0, kind=EventKind.PAUSED)
+
+
+def test_a_table_of_events_that_is_gone_is_damage(path: Path, log: FakeLog) -> None:
+    """The schema in the file is checked at the start; the file is set aside."""
+    SqliteHistory(path, period_days=30, log=log).close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TABLE event")
+    history = SqliteHistory(path, period_days=30, log=log)
+    assert history.note(make_event(NOW_S))
+    assert len(named(log, "history.set_aside")) == 1
+    history.close()
+
+
+def test_reader_of_events_without_a_file_says_so(tmp_path: Path) -> None:
+    """As for the means."""
+    with pytest.raises(HistoryError, match="there is no history at"):
+        read_events(tmp_path / "none", 0, NOW_S)
+    assert os.listdir(tmp_path) == []

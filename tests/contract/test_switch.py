@@ -55,6 +55,7 @@ def kind(request: pytest.FixtureRequest, tmp_path: Path) -> Kind:
 
     def fake_resume() -> None:
         fake.order, fake.resume_pending = None, True
+        fake.last_resume_utc_s = time.time()
 
     return fake, fake_pause, fake_resume
 
@@ -89,6 +90,36 @@ def test_resume_is_told_each_time_and_without_a_pause(kind: Kind) -> None:
         resume_it()
         assert switch.resumed()
         assert not switch.resumed()
+
+
+def test_the_time_of_the_last_resume_is_known(kind: Kind) -> None:
+    """None at first; then that of the last one, within what a filesystem's clock is off."""
+    switch, _, resume_it = kind
+    assert switch.resumed_utc_s() is None
+    for _ in range(2):
+        before_s = time.time()
+        resume_it()
+        at_s = switch.resumed_utc_s()
+        assert at_s is not None
+        assert before_s - 2 <= at_s <= time.time() + 2
+
+
+def test_the_time_of_a_resume_survives_a_restart(tmp_path: Path) -> None:
+    """It is in the file, not in the process."""
+    resume(tmp_path)
+    os.utime(tmp_path / RESUMED_NAME, (NOW_S, NOW_S))
+    assert FileSwitch(tmp_path).resumed_utc_s() == NOW_S
+
+
+def test_an_order_that_has_expired_is_none(tmp_path: Path) -> None:
+    """Its file stays and says nothing more: to remove it might hit an order just given."""
+    pause_until(tmp_path, NOW_S)
+    switch = FileSwitch(tmp_path)
+    assert switch.inhibit(NOW_S + 1) is None
+    assert (tmp_path / INHIBIT_NAME).exists()
+    assert switch.inhibit(NOW_S - 1) is not None  # the clock was put back
+    resume(tmp_path)
+    assert not (tmp_path / INHIBIT_NAME).exists()
 
 
 def test_orders_survive_a_restart_and_old_resumes_do_not(tmp_path: Path) -> None:

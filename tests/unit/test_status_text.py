@@ -96,11 +96,60 @@ def test_different_reasons_are_named_one_by_one() -> None:
 
 
 def test_a_pause_takes_the_place_of_the_reasons() -> None:
-    """Who paused and until when; without an end, that it lasts until resumed."""
+    """Until when, how long that is, who paused and why; warnings are counted all the same."""
     inhibit = {"reason": "backup", "by": "operator", "until_utc_s": NOW_S + 7200, "since_utc_s": 0}
-    assert lines(status(inhibit=inhibit))[3] == "PAUSED by operator until 03-05 14:00 UTC"
+    assert lines(status(inhibit=inhibit))[3:] == [
+        "PAUSED until 03-05 14:00 UTC, in 2 h",
+        "03-05 12:00 UTC, by operator: backup",
+    ]
     inhibit["until_utc_s"] = None
-    assert lines(status(inhibit=inhibit))[3] == "PAUSED by operator until resumed"
+    assert lines(status(inhibit=inhibit, warnings=["a"]))[3:] == [
+        "PAUSED until resumed",
+        "03-05 12:00 UTC, warnings: 1, by operator: ba",
+    ]
+
+
+SPAN = {
+    "window": "0 14 * * thu 2h Europe/Berlin",
+    "start_utc_s": NOW_S + 3570,
+    "until_utc_s": NOW_S + 3570 + 7200,
+    "local": "Thu 2026-03-05 14:00-16:00 Europe/Berlin",
+}
+
+
+def test_the_next_maintenance_window_is_announced() -> None:
+    """In the table with its time on the clocks of its zone; in the lines where there is room."""
+    maintenance = {"running": None, "lifted": False, "next": SPAN}
+    shown = status(maintenance=maintenance)
+    assert lines(shown)[4] == "2026-03-05 12:00 UTC, window in 1 h"
+    assert f"window    next: {SPAN['local']}, in 1 h" in table(shown).splitlines()
+    many = status(maintenance=maintenance, warnings=["w"] * 1000)
+    assert lines(many)[4] == "2026-03-05 12:00 UTC, warnings: 1000"
+
+
+def test_a_running_maintenance_window_is_shown() -> None:
+    """As a pause, with the window as its reason; and whether a resume has lifted it."""
+    span = {**SPAN, "start_utc_s": NOW_S - 60, "until_utc_s": NOW_S + 7140}
+    inhibit = {
+        "reason": SPAN["window"],
+        "by": "maintenance window",
+        "until_utc_s": NOW_S + 7140,
+        "since_utc_s": NOW_S - 60,
+        "scheduled": True,
+    }
+    running = {"running": span, "lifted": False, "next": None}
+    shown = status(inhibit=inhibit, maintenance=running)
+    assert lines(shown)[3:] == [
+        "PAUSED until 03-05 13:59 UTC, in 1 h 59 min",
+        "03-05 12:00 UTC, by maintenance: 0 14 * * thu",
+    ]
+    assert (
+        "paused    by maintenance window since 2026-03-05 11:59 UTC, until 2026-03-05 13:59 UTC,"
+        f" in 1 h 59 min: {SPAN['window']}"
+    ) in table(shown).splitlines()
+    assert f"window    now: {SPAN['local']}, ends in 1 h 59 min" in table(shown).splitlines()
+    lifted = table(status(maintenance={**running, "lifted": True}))
+    assert "lifted by `optimizer resume` until its end in 1 h 59 min" in lifted
 
 
 @pytest.mark.parametrize("reason", list(Reason))
@@ -112,7 +161,8 @@ def test_lines_fit_whatever_the_values(reason: Reason) -> None:
         "memory": resource(**full, reason=reason.value),
         "disk": resource(**full, reason="measuring"),
     }
-    inhibit = {"reason": "x" * 500, "by": "y" * 500, "until_utc_s": NOW_S, "since_utc_s": NOW_S}
+    inhibit: dict[str, Any] = {"reason": "x" * 500, "by": "y" * 500, "since_utc_s": NOW_S}
+    inhibit["until_utc_s"] = NOW_S + 366 * 86400
     for given in (
         status(resources=found, period_days=366, warnings=["w"] * 1000),
         status(resources=found, period_days=366, inhibit=inhibit),
@@ -122,7 +172,7 @@ def test_lines_fit_whatever_the_values(reason: Reason) -> None:
         assert all(len(line) <= LINE_CHARS for line in shown)
         # None of it was cut: the percent sign and the year's zone stand at the end.
         assert shown[0].endswith("366d 100.0%")
-        assert shown[3].rstrip().endswith(("UTC", "measuring"))
+        assert shown[3].rstrip().endswith(("in 366 d", "measuring"))
 
 
 def test_what_an_operator_typed_cannot_become_markup() -> None:
@@ -220,7 +270,9 @@ def _without_each(value: Any) -> list[Any]:
 def test_missing_and_senseless_values_are_shown_as_unknown() -> None:
     """Whatever entry of the status is missing or of another type, both views still work."""
     inhibit = {"reason": "r", "by": "b", "until_utc_s": NOW_S, "since_utc_s": NOW_S}
-    variants = _without_each(status(inhibit=inhibit))
+    maintenance = {"running": SPAN, "lifted": True, "next": SPAN}
+    variants = _without_each(status(inhibit=inhibit, maintenance=maintenance))
+    variants += _without_each(status(maintenance=maintenance))
     assert len(variants) > 500
     for variant in [{}, *variants]:
         before = copy.deepcopy(variant)

@@ -1,0 +1,73 @@
+"""`optimizer history`: what was recorded; works beside a running daemon and without one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+
+from optimizer.cli.common import EXIT_FAILED, EXIT_OK, configured, say_faults, where_running
+from optimizer.cli.common import define as define_common
+from optimizer.errors import ConfigError, HistoryError
+
+DAY_S = 86_400.0
+
+
+def define(parser: argparse.ArgumentParser, _name: str) -> None:
+    """Add the commands of this group."""
+    commands = parser.add_subparsers(dest="history_command", required=True, metavar="WHAT")
+    shown = commands.add_parser(
+        "events",
+        help="starts, pauses, maintenance windows and what else explains the load",
+        description="Events of the last days, oldest first.",
+    )
+    define_common(shown)
+    shown.add_argument(
+        "--days",
+        type=_days,
+        metavar="N",
+        help="so many days back from now (default: MONITOR_PERIOD_DAYS)",
+    )
+    shown.add_argument("--json", action="store_true", help="one JSON list, for programs")
+    shown.set_defaults(execute=events)
+
+
+def events(args: argparse.Namespace) -> int:
+    """Print the events."""
+    from dataclasses import asdict
+
+    from optimizer import app
+    from optimizer.adapters.history import read_events
+    from optimizer.report.events_text import line
+
+    try:
+        found = configured(args)
+        places = where_running(found.directories)
+        days = args.days or found.loaded.settings.monitor_period_days
+        now_s = time.time()
+        noted = read_events(places.state / app.HISTORY_NAME, now_s - days * DAY_S, now_s)
+    except ConfigError as exc:
+        return say_faults(exc)
+    except HistoryError as exc:
+        print(f"optimizer: {exc}", file=sys.stderr)
+        return EXIT_FAILED
+    if args.json:
+        print(json.dumps([asdict(event) | {"kind": event.kind.value} for event in noted], indent=2))
+    elif not noted:
+        print(f"Nothing was noted in the last {days:g} days.")
+    else:
+        print("\n".join(line(event) for event in noted))
+    return EXIT_OK
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = math.nan
+    if not 0 < days <= 36600:
+        message = f"{text!r} is no number of days above 0 and up to 36600; write for example 7"
+        raise argparse.ArgumentTypeError(message)
+    return days
