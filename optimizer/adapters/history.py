@@ -19,7 +19,6 @@ from optimizer.adapters.history_file import (
     DAY_S,
     FILE_ERRORS,
     OWN_CPU,
-    SCHEMA_VERSION,
     UPSERT,
     DamagedError,
     begun,
@@ -288,8 +287,9 @@ def read_events(path: Path, from_utc_s: float, to_utc_s: float) -> tuple[Event, 
     `read_means` does.
     """
     with _reading(path) as (db, version):
-        has_events = version == SCHEMA_VERSION
-        return history_events.between(db, from_utc_s, to_utc_s) if has_events else ()
+        if version < history_events.SINCE_VERSION:
+            return ()
+        return history_events.between(db, from_utc_s, to_utc_s)
 
 
 @contextmanager

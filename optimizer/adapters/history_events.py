@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable
 
 from optimizer.outcome import Event, EventKind
 
+SINCE_VERSION = 2
+"""The first schema version that has events."""
 MOST_EVENTS = 10_000
 """Older ones go: a daemon that is started anew each second must not fill the disk.
 

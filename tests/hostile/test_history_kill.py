@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.adapters.history import SqliteHistory
+from optimizer.adapters.history import SqliteHistory, read_events
 from optimizer.model import Decision, PerResource, Reason, Resource, Sample, Utilisation
-from optimizer.outcome import Record
+from optimizer.outcome import Event, EventKind, Record
 from tests.fakes import FakeLog
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +63,8 @@ def write(path: Path, first_utc_s: int) -> None:
     end_s = time.monotonic() + LIFE_S
     utc_s = first_utc_s
     while time.monotonic() < end_s:
-        if history.append(make_record(utc_s)):
+        event = Event(utc_s=float(utc_s), kind=EventKind.PAUSED, detail=str(utc_s))
+        if history.note(event) and history.append(make_record(utc_s)):
             os.write(1, b"%d\n" % utc_s)
         utc_s += 1
 
@@ -108,6 +109,9 @@ def survive(path: Path, kills: int, chance: random.Random) -> None:
             rows = dict(db.execute("SELECT utc_s, cpu FROM sample"))
         assert acknowledged <= rows.keys()
         assert all(cpu == (utc_s % 1000) / 1000 for utc_s, cpu in rows.items())
+        events = {event.utc_s: event.detail for event in read_events(path, 0, 2 * FIRST_S)}
+        assert acknowledged <= events.keys()
+        assert all(detail == str(int(utc_s)) for utc_s, detail in events.items())
         # At most the one row whose answer did not come through.
         assert len(rows) <= len(acknowledged) + kills
         next_s = max(rows) + 1

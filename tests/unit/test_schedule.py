@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import zoneinfo
 from datetime import datetime, timedelta
 from itertools import islice, pairwise
@@ -188,3 +190,16 @@ def test_starts_are_in_order_over_years() -> None:
         found = list(islice(starts(window, at("2026-01-01", "UTC")), 12_000))
         assert all(one <= other for one, other in pairwise(found))
         assert found[-1] - found[0] > timedelta(days=200).total_seconds()
+
+
+def test_who_has_no_windows_does_not_pay_for_them() -> None:
+    """Neither the calendar nor the zones are imported by a daemon without windows."""
+    program = (
+        "import sys, optimizer.app, optimizer.cli.run; from optimizer.settings import load;"
+        "load(file=None, environ={}, overrides={});"
+        "print({'cronsim', 'zoneinfo'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == "set()\n"

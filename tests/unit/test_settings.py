@@ -19,7 +19,7 @@ from optimizer.settings import (
     load,
     parse_overrides,
 )
-from optimizer.settings_keys import KEYS
+from optimizer.settings_keys import KEYS, as_text
 
 HIDDEN = "hunter2"
 OLD_FILE = Path(__file__).parent / "data" / "old.env"
@@ -613,3 +613,32 @@ def test_every_field_is_a_key() -> None:
     for name, key in KEYS.items():
         assert getattr(Settings(), name.lower()) == key.default
         key.rule.parse(key.example)
+
+
+def test_maintenance_windows_are_empty_or_read_as_a_whole(write: Write) -> None:
+    """Nothing by default; two windows of a file, shown as they are written."""
+    assert Settings().maintenance_windows is None
+    assert KEYS["MAINTENANCE_WINDOWS"].default is None
+    text = "0 2 * * mon#1 2h Europe/Berlin; 30 1 1 * * 90m Asia/Shanghai"
+    read = load_file(write(f"MAINTENANCE_WINDOWS={text}\n")).settings.maintenance_windows
+    assert read is not None
+    assert [str(window) for window in read] == text.split("; ")
+    assert as_text(read) == text
+    assert read == load_file(None, MAINTENANCE_WINDOWS=text).settings.maintenance_windows
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("0 25 * * * 2h UTC", "in '0 25 * * * 2h UTC' the hour is none that cron knows, or never"),
+        ("0 2 * * * 0h UTC", "in '0 2 * * * 0h UTC' '0h' lasts no time"),
+        ("0 2 * * * 2h Mars/Base", "the zone 'Mars/Base' is not in this host's time zone database"),
+        ("0 2 * * * 2h", "'0 2 * * * 2h' has 6 parts and not seven"),
+    ],
+)
+def test_a_fault_of_a_maintenance_window_names_it_and_the_remedy(value: str, why: str) -> None:
+    """Key, value, origin, what it must be, which window is wrong and how, and an example."""
+    (fault,) = faults(None, MAINTENANCE_WINDOWS=value)
+    assert fault.startswith(f"MAINTENANCE_WINDOWS={value} (environment): must be windows of minute")
+    assert why in fault
+    assert fault.endswith("write for example MAINTENANCE_WINDOWS=0 2 * * sun 2h Europe/Berlin")
