@@ -13,7 +13,12 @@ from optimizer.ports import History, Log
 _LIVES = (EventKind.STARTED, EventKind.RESTARTED, EventKind.STOPPED)
 _BEGINS = (EventKind.PAUSED, EventKind.MAINTENANCE_BEGAN)
 _ENDS = (EventKind.RESUMED, EventKind.MAINTENANCE_ENDED)
-_SAID_ELSEWHERE = (EventKind.STOPPED, EventKind.PRESSURE_BEGAN, EventKind.PRESSURE_ENDED)
+MOVED_S = 60.0
+"""An end that moves by less is no news: it does so each cycle once a clock was set or slewed."""
+_SAID_ELSEWHERE = (
+    *(EventKind.STOPPED, EventKind.PRESSURE_BEGAN, EventKind.PRESSURE_ENDED),
+    *(EventKind.CLOCK_STEPPED, EventKind.SLEPT),
+)
 _UNWANTED = (EventKind.RESTARTED, EventKind.TRIPPED)
 ENDED_IN_TIME = "its end has come"
 """Detail of a pause or window that nobody ended."""
@@ -52,11 +57,13 @@ class Chronicle:
         """Note that an order not to load has come, was replaced, or is over; whether it has."""
         if order is self._order and (order is None) == (self._known is None):
             return False
-        self._order = order
+        seen, self._order = self._order, order
         known = self._known
         if order is None:
             self._known = None
-            return known is not None and self._ended(known)
+            if known is not None:
+                self._note_end(known, known.until_utc_s if seen is None else seen.until_utc_s)
+            return known is not None
         if known is not None and _is_same(known, order):
             return False
         kind = EventKind.MAINTENANCE_BEGAN if order.scheduled else EventKind.PAUSED
@@ -108,8 +115,8 @@ class Chronicle:
             )
         return event
 
-    def _ended(self, known: Event) -> bool:
-        in_time = known.until_utc_s is not None and known.until_utc_s <= self._utc()
+    def _note_end(self, known: Event, until_utc_s: float | None) -> None:
+        in_time = until_utc_s is not None and until_utc_s <= self._utc()
         window = known.kind is EventKind.MAINTENANCE_BEGAN
         self.note(
             EventKind.MAINTENANCE_ENDED if window else EventKind.RESUMED,
@@ -118,7 +125,6 @@ class Chronicle:
             since_utc_s=known.utc_s,
             detail=ENDED_IN_TIME if in_time else ENDED_EARLY,
         )
-        return True
 
     def _changed(self, decision: Decision, old: Reason) -> None:
         if decision.reason is Reason.STRESSER_TRIPPED:
@@ -138,5 +144,9 @@ class Chronicle:
 
 def _is_same(known: Event, order: Inhibit) -> bool:
     """Whether an order is the one that was noted."""
-    noted = (known.reason, known.by, known.since_utc_s, known.until_utc_s)
-    return noted == (order.reason, order.by, order.since_utc_s, order.until_utc_s)
+    noted = (known.reason, known.by, known.since_utc_s)
+    if noted != (order.reason, order.by, order.since_utc_s):
+        return False
+    if known.until_utc_s is None or order.until_utc_s is None:
+        return known.until_utc_s is order.until_utc_s
+    return abs(known.until_utc_s - order.until_utc_s) < MOVED_S

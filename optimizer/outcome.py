@@ -63,6 +63,10 @@ class EventKind(enum.Enum):
     """Memory ran short, so all was given back for a while."""
     PRESSURE_ENDED = "pressure.ended"
     """Memory is held again, or something else forbids it."""
+    CLOCK_STEPPED = "clock.stepped"
+    """Somebody set the UTC clock, by what the detail says; the event has the new time."""
+    SLEPT = "host.slept"
+    """The host was suspended, and is back; the detail says for how long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from optimizer.counters import Reading
 from optimizer.errors import HistoryError
 from optimizer.model import Plan, Reason, Sample
 from optimizer.orders import Orders, Settled
-from optimizer.outcome import ClockStep, CycleReport, PeriodMeans, Record
+from optimizer.outcome import ClockStep, CycleReport, EventKind, PeriodMeans, Record
 from optimizer.ports import Ports
 
 RECENT_READINGS = 6
@@ -193,12 +193,17 @@ class Recorder:
     def _log_passage(self, passage: Passage, utc_s: float) -> None:
         """Say when the host has slept and when somebody has set the clock."""
         if passage.slept_s:
-            self._ports.log.info("host.slept", seconds=round(passage.slept_s, 3))
+            slept_s = round(passage.slept_s, 3)
+            self._ports.log.info(EventKind.SLEPT.value, seconds=slept_s)
+            self.chronicle.note(EventKind.SLEPT, detail=f"for {slept_s:g} s")
         if passage.stepped_s:
             seconds = round(passage.stepped_s, 3)
             self._ports.log.warning(
-                "clock.stepped", seconds=seconds, remedy="see that one time service runs here"
+                EventKind.CLOCK_STEPPED.value,
+                seconds=seconds,
+                remedy="see that one time service runs here",
             )
+            self.chronicle.note(EventKind.CLOCK_STEPPED, detail=f"by {seconds:+g} s")
             self._shown = replace(self._shown, step=ClockStep(utc_s=utc_s, seconds=seconds))
 
     def _log_limits(self, plan: Plan, before: tuple[Reason, ...]) -> None:

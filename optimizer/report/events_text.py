@@ -19,6 +19,8 @@ WORDS: dict[EventKind, str] = {
     EventKind.TRIPPED: "stresser ended too often and stays off",
     EventKind.PRESSURE_BEGAN: "memory ran short",
     EventKind.PRESSURE_ENDED: "memory no longer short",
+    EventKind.CLOCK_STEPPED: "the clock was set",
+    EventKind.SLEPT: "the host was suspended",
 }
 """What each kind means, in words."""
 

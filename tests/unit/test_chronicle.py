@@ -130,6 +130,29 @@ def test_a_pause_that_is_lifted_says_so() -> None:
         assert rig.newest.detail == ENDED_EARLY
 
 
+def test_an_end_that_moves_with_the_clock_is_no_news() -> None:
+    """As it does in each cycle after a clock was set; the end by the present clock counts."""
+    rig = Rig()
+    rig.chronicle.see_order(PAUSE)
+    end_s = NOW_S + 60
+    for step in range(100):
+        end_s = NOW_S + 60 - step * 0.3
+        assert not rig.chronicle.see_order(replace(PAUSE, until_utc_s=end_s))
+    rig.clock.now_s = end_s
+    rig.chronicle.see_order(None)
+    assert rig.newest.detail == ENDED_IN_TIME
+    assert rig.kinds == [EventKind.PAUSED, EventKind.RESUMED]
+
+
+def test_an_end_that_is_moved_far_is_noted_again() -> None:
+    """An hour later, or no end at all: the history must not tell the old one."""
+    rig = Rig()
+    rig.chronicle.see_order(PAUSE)
+    for until_utc_s in (NOW_S + 3660, None, NOW_S + 3660):
+        assert rig.chronicle.see_order(replace(PAUSE, until_utc_s=until_utc_s))
+        assert rig.newest.until_utc_s == until_utc_s
+
+
 def test_an_order_that_takes_the_place_of_another_is_noted_as_its_begin() -> None:
     """A second pause, then a window that outlasts it; one end in the end."""
     rig = Rig()
