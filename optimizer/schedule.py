@@ -30,7 +30,10 @@ MOST_WINDOWS = 32
 FORM = "minute hour day month weekday, a duration and a zone"
 
 _MARGIN_S = 26 * 3600
-"""Clocks were never moved by more than a day; of so long ago no start is overlooked."""
+"""A walk begins so much earlier: clocks that were put back since then show its starts again.
+
+They were never put back by more than a day.
+"""
 _MINUTE = timedelta(minutes=1)
 _ZONE = re.compile(r"[A-Za-z0-9_+-]{1,40}(/[A-Za-z0-9_+-]{1,40}){0,3}")
 _CHECKED_FROM = datetime(2024, 1, 1)  # noqa: DTZ001 - wall clock of any zone

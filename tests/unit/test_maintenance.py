@@ -98,8 +98,10 @@ def test_a_reload_counts_at_once() -> None:
     assert rig.by(START_S) is None
     rig.windows = DAILY
     assert rig.by(START_S + 1) == BY
-    rig.windows = ()
+    rig.windows = parse("0 5 * * * 2h UTC")
     assert rig.by(START_S + 2) is None
+    rig.windows = ()
+    assert rig.by(START_S + 3 * 3600) is None
 
 
 def test_a_clock_that_is_put_back_or_forward_is_followed() -> None:

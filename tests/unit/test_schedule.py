@@ -176,6 +176,15 @@ def test_a_window_into_the_next_day_shows_both_days() -> None:
     assert span.local == "Sun 2026-03-08 23:00 - Mon 2026-03-09 01:00 UTC"
 
 
+def test_a_window_that_began_in_the_hour_that_comes_again_is_found() -> None:
+    """With a star the second 2:05 starts it anew, though the clocks have shown 2:05 before."""
+    windows = parse("5 * * * * 20m Europe/Berlin")
+    for fold in (0, 1):
+        now = standing(windows, at("2026-10-25 02:10", "Europe/Berlin", fold))
+        start_s = at("2026-10-25 02:05", "Europe/Berlin", fold)
+        assert [span.start_utc_s for span in now.running] == [start_s]
+
+
 @pytest.mark.parametrize("now_s", [-1e15, -1e11, 0.0, 253402300799.0, 1e12, 1e300])
 def test_a_clock_that_is_far_off_raises_nothing(now_s: float) -> None:
     """Outside the calendar there is no window; at its edges whatever the calendar gives."""
