@@ -38,8 +38,8 @@ def events(args: argparse.Namespace) -> int:
     """Print the events."""
     from dataclasses import asdict
 
-    from optimizer import app
     from optimizer.adapters.history import read_events
+    from optimizer.directories import HISTORY_NAME
     from optimizer.report.events_text import line
 
     try:
@@ -47,7 +47,7 @@ def events(args: argparse.Namespace) -> int:
         places = where_running(found.directories)
         days = args.days or found.loaded.settings.monitor_period_days
         now_s = time.time()
-        noted = read_events(places.state / app.HISTORY_NAME, now_s - days * DAY_S, now_s)
+        noted = read_events(places.state / HISTORY_NAME, now_s - days * DAY_S, now_s)
     except ConfigError as exc:
         return say_faults(exc)
     except HistoryError as exc:
