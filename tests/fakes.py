@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
+from optimizer.adapters.deadline import Deadlines
 from optimizer.counters import (
     CpuCounters,
     DiskCounters,
@@ -299,17 +300,30 @@ class FakeHistory:
 
 @dataclass
 class FakeSwitch:
-    """An operator in memory; implements ports.Switch."""
+    """An operator in memory; implements ports.Switch.
+
+    With `steady` an order ends when its time has passed by that, as in life.
+    """
 
     order: Inhibit | None = None
     resume_pending: bool = False
     asked_for: frozenset[str] = frozenset()
     last_resume_utc_s: float | None = None
+    steady: Callable[[], float] | None = None
+    deadlines: Deadlines = field(default_factory=Deadlines)
 
     def inhibit(self, now_utc_s: float) -> Inhibit | None:
         """The order, unless it has expired."""
-        until = self.order.until_utc_s if self.order else None
-        return None if until is not None and until <= now_utc_s else self.order
+        order = self.order
+        if order is None or order.until_utc_s is None:
+            return order
+        end_utc_s = order.until_utc_s
+        if self.steady is not None:
+            since_utc_s = order.since_utc_s or 0.0
+            end_utc_s = self.deadlines.end_utc_s(
+                order, end_utc_s, since_utc_s, now_utc_s=now_utc_s, steady_s=self.steady()
+            )
+        return None if end_utc_s <= now_utc_s else order
 
     def released(self, now_utc_s: float) -> frozenset[str]:  # noqa: ARG002  # the port has it
         """What a test has asked for."""

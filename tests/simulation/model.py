@@ -1,0 +1,403 @@
+"""A model host that can go wrong in many ways: clock, sensors and stressers in one, and its truth.
+
+The tenant's use is constant from one event to the next, so any wait is one
+step. While nothing has moved for a while and no event is near, the host lets
+a minute pass in one step and the loop takes it for an ordinary pause: see
+`lapse`. All else is the loop's own rhythm.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from optimizer.control import decide as decide_room
+from optimizer.control import track as track_room
+from optimizer.counters import (
+    CpuCounters,
+    DiskCounters,
+    HostReading,
+    MemoryCounters,
+    OwnCounters,
+    Place,
+)
+from optimizer.model import (
+    ExitCause,
+    Observation,
+    PerResource,
+    Plan,
+    Reason,
+    Resource,
+    StresserExit,
+)
+from optimizer.outcome import StresserState
+from stressers.lease import TTL_S
+from tests.fakes import GIB, policy
+from tests.simulation.invariants import CPU, MEMORY, Invariants
+
+GAP_S = track_room.GAP_S
+LAPSE_S = 60.0
+LAPSE_AFTER_S = 4.0
+RULES = replace(policy(memory_rise_bytes_per_s=100.0 * GIB), disk_rise_bytes_per_s=float(GIB))
+"""Fast growth (memory by 1 % a second at most, whatever it says): what is lost soon comes back."""
+STEADY_REASONS = frozenset(Reason) - {Reason.RISING, Reason.MEASURING, Reason.NO_READING}
+
+
+class KilledError(BaseException):
+    """The daemon was killed: nothing of it runs on, not even an `except Exception`."""
+
+
+@dataclass
+class Disk:
+    """One filesystem: what the tenant has on it, and what we hold."""
+
+    size_bytes: int = 40 * GIB
+    tenant_bytes: int = 4 * GIB
+    lease_bytes: int = 0
+    runs: bool = False
+    mounted: bool = True
+
+    @property
+    def held_bytes(self) -> int:
+        """What is really held."""
+        return min(self.lease_bytes, max(0, self.size_bytes - self.tenant_bytes))
+
+
+@dataclass
+class ModelHost:
+    """Implements ports.Clock, Sensors and Actuators."""
+
+    cpus: int = 2
+    memory_bytes: int = 24 * GIB
+    now_s: float = 1000.0
+    slept_s: float = 0.0
+    utc_offset_s: float = 1_700_000_000.0
+    lapses: bool = False
+    tenant_cpu: float = 0.1
+    tenant_memory_bytes: int = 2 * GIB
+    disks: dict[str, Disk] = field(default_factory=lambda: {"/data": Disk(), "/srv": Disk()})
+    failing: set[str] = field(default_factory=set)
+    frozen: CpuCounters | None = None
+    raising: int = 0
+    unstartable: set[Resource] = field(default_factory=set)
+    duty: float = 0.0
+    cpu_runs: bool = False
+    memory_lease: int = 0
+    memory_runs: bool = False
+    hold_off_s: float = RULES.hold_off_s
+
+    def __post_init__(self) -> None:
+        self.truth = Invariants(now=lambda: self.now_s, steady=lambda: self.now_s + self.slept_s)
+        self.busy_s = self.own_cpu_s = self.stalled_s = self.reset_s = 0.0
+        self.taken_bytes = 0
+        self.exits: list[StresserExit] = []
+        self.events: list[tuple[float, int, Callable[[], None]]] = []
+        self.settled_since_s = math.inf
+        self.plan: Plan | None = None
+        self.reasons: tuple[Reason, ...] = ()
+        self.read_ok: dict[str, bool] = {}
+        self.most: dict[str, float] = {}
+        self.renewed_s = self.now_s
+        self.killed = self.stop_requested = False
+        self.cycles = self.lapsed = self.numbers = 0
+        self.above_since_s: float | None = None
+        self.target_cpu = RULES.target.cpu
+        self.error_s = self.feasible_s = 0.0
+        self.at_end: Callable[[], None] = lambda: None
+
+    # Events
+    def at(self, time_s: float, event: Callable[[], None]) -> None:
+        """Let that happen at that time."""
+        self.numbers += 1
+        heapq.heappush(self.events, (max(time_s, self.now_s), self.numbers, event))
+
+    # Clock
+    def monotonic(self) -> float:
+        """Model seconds."""
+        return self.now_s
+
+    def utc(self) -> float:
+        """Model seconds since the epoch, as the clock is set."""
+        return self.now_s + self.slept_s + self.utc_offset_s
+
+    def beat(self, period_s: float) -> float:
+        """The next multiple of the period."""
+        return (math.floor(self.now_s / period_s) + 1) * period_s
+
+    def wait_until(self, monotonic_s: float) -> None:
+        """Let the model run until then."""
+        self.cycles += 1
+        _allow_gaps(GAP_S)
+        if self._may_lapse():
+            next_s = self.events[0][0] - 1.0 if self.events else math.inf
+            due_s = self.truth.sampled_until_s + LAPSE_S
+            most_s = due_s if due_s > monotonic_s else self.now_s + LAPSE_S
+            until_s = min(self.now_s + LAPSE_S, most_s, next_s)
+            if until_s > monotonic_s:
+                self.lapsed += 1
+                self.renewed_s = until_s
+                self.run_until(until_s)
+                _allow_gaps(LAPSE_S + 1.0)
+                return
+        self.run_until(monotonic_s)
+
+    def run_until(self, until_s: float) -> None:
+        """Let time pass, with all events that are due."""
+        while True:
+            next_s = min(until_s, self.events[0][0] if self.events else math.inf)
+            self._pass(next_s - self.now_s)
+            if not self.events or self.events[0][0] > self.now_s + 1e-9:
+                break
+            heapq.heappop(self.events)[2]()
+            self.settled_since_s = math.inf
+            if self.killed:
+                self.killed = False
+                raise KilledError
+        self._expire()
+        self._look()
+
+    def _pass(self, seconds: float) -> None:
+        if seconds <= 0:
+            return
+        own = min(self.duty, 1.0 - self.tenant_cpu)
+        self.busy_s += (self.tenant_cpu + own) * seconds * self.cpus
+        self.own_cpu_s += own * seconds * self.cpus
+        self.now_s += seconds
+        reasons = self.reasons
+        if reasons and reasons[0] is Reason.HOLDING and self.now_s - self.settled_since_s > 2.0:
+            self.error_s += (self.tenant_cpu + own - self.target_cpu) * seconds
+            self.feasible_s += seconds
+
+    def _may_lapse(self) -> bool:
+        quiet = not self.failing and self.frozen is None
+        return self.lapses and quiet and self.now_s - self.settled_since_s >= LAPSE_AFTER_S
+
+    def _expire(self) -> None:
+        """A lease that nobody renews ends its stresser."""
+        if self.now_s - self.renewed_s <= TTL_S:
+            return
+        for resource in Resource:
+            self.end(resource, ExitCause.EXPIRED)
+
+    def _look(self) -> None:
+        """Compare with the truth what the daemon has made of it until now."""
+        floor = RULES.memory_floor.bytes_of(self.memory_bytes)
+        self.truth.short(
+            MEMORY,
+            self.memory_bytes - self.tenant_memory_bytes - self.memory_lease - floor,
+            self.memory_lease,
+            seen="memory" not in self.failing,
+        )
+        for path, disk in self.disks.items():
+            floor = RULES.disk_floor.bytes_of(disk.size_bytes)
+            room = disk.size_bytes - disk.tenant_bytes - disk.held_bytes - floor
+            self.truth.short(path, room, disk.held_bytes, seen="disk" not in self.failing)
+        if self.tenant_cpu <= self.target_cpu or self.failing or self.frozen is not None:
+            self.above_since_s = None
+        elif self.above_since_s is None:
+            self.above_since_s = self.now_s
+        self.truth.tenant_above(self.above_since_s, self.duty)
+
+    # Sensors
+    def read(self) -> HostReading:
+        """Counters as the model host has them now, or as its broken sensors show them."""
+        if self.raising > 0:
+            self.raising -= 1
+            raise RuntimeError("a bug in an adapter")
+        memory = disks = None
+        if "memory" not in self.failing:
+            used = self.tenant_memory_bytes + self.memory_lease
+            free = max(0, self.memory_bytes - used)
+            memory = MemoryCounters(
+                total_bytes=self.memory_bytes,
+                available_bytes=free,
+                free_bytes=free,
+                cache_bytes=0,
+                stalled_s=self.stalled_s,
+            )
+        if "disk" not in self.failing:
+            disks = tuple(
+                DiskCounters(
+                    place=Place(path, path),
+                    used_bytes=disk.tenant_bytes + disk.held_bytes,
+                    available_bytes=max(0, disk.size_bytes - disk.tenant_bytes - disk.held_bytes),
+                )
+                for path, disk in self.disks.items()
+                if disk.mounted
+            )
+        cpu = self._cpu()
+        self._note(MEMORY, memory is not None)
+        for path in self.disks:
+            self._note(path, disks is not None)
+        return HostReading(
+            monotonic_s=self.now_s,
+            utc_s=self.utc(),
+            cpu=cpu,
+            memory=memory,
+            disks=disks,
+            failures=tuple((name, "fake failure") for name in sorted(self.failing)),
+            slept_s=self.slept_s,
+        )
+
+    def read_cpu(self) -> tuple[float, CpuCounters | None]:
+        """The CPU counters alone."""
+        return self.now_s, self._cpu()
+
+    def _cpu(self) -> CpuCounters | None:
+        counters = None
+        if "cpu" not in self.failing:
+            counters = self.frozen
+            if counters is None:
+                total_s = self.now_s * self.cpus - self.reset_s
+                counters = CpuCounters(total_s, total_s - self.busy_s, 0.0, self.cpus)
+        self._note(CPU, counters is not None and self.frozen is None)
+        return counters
+
+    def _note(self, resource: str, known: bool) -> None:
+        """What the daemon may know of a resource in this cycle, and how much it may then hold."""
+        self.truth.blind[resource] = not known
+        ceiling = RULES.ceiling
+        if resource == CPU:
+            self.most[CPU] = ceiling.cpu
+        elif resource == MEMORY:
+            most = ceiling.memory * self.memory_bytes - self.tenant_memory_bytes
+            self.most[MEMORY] = max(0.0, most)
+        else:
+            disk = self.disks[resource]
+            most = ceiling.disk * disk.size_bytes - disk.tenant_bytes
+            self.most[resource] = max(0.0, most) if disk.mounted else 0.0
+
+    # Actuators
+    def observe(self) -> Observation:
+        """Ledgers, and what has ended."""
+        exits, self.exits = tuple(self.exits), []
+        taken, self.taken_bytes = self.taken_bytes, 0
+        return Observation(
+            own=OwnCounters(
+                cpu_s=self.own_cpu_s,
+                memory_bytes=self.memory_lease,
+                disks=tuple((path, disk.held_bytes) for path, disk in self.disks.items()),
+            ),
+            exits=exits,
+            taken_bytes=taken,
+        )
+
+    def cpu_used_s(self) -> float:
+        """CPU seconds of the model's stressers."""
+        return self.own_cpu_s
+
+    def apply(self, plan: Plan) -> None:
+        """Take and give back at once what the leases say."""
+        reasons = tuple(decision.reason for decision in plan)
+        if reasons != self.reasons or not STEADY_REASONS.issuperset(reasons):
+            self.settled_since_s = self.now_s
+            if not STEADY_REASONS.issuperset(reasons):
+                self.settled_since_s = math.inf
+        elif self.settled_since_s == math.inf:
+            self.settled_since_s = self.now_s
+        self.plan, self.reasons, self.renewed_s = plan, reasons, self.now_s
+        if plan.cpu.stop:
+            self._off(Resource.CPU)
+        elif plan.cpu.lease > 0 and not self.cpu_runs:
+            self.cpu_runs = self._start(Resource.CPU, CPU)
+        self._lease_cpu(plan.cpu.lease)
+        if plan.memory.stop:
+            self._off(Resource.MEMORY)
+        elif plan.memory.lease > 0 and not self.memory_runs:
+            self.memory_runs = self._start(Resource.MEMORY, MEMORY)
+        wanted = int(plan.memory.lease) if self.memory_runs else 0
+        self.truth.leased(MEMORY, self.memory_lease, wanted, most=self.most.get(MEMORY, 0.0))
+        self.memory_lease = wanted
+        parts = {part.place.path: part.lease_bytes for part in plan.disk.parts}
+        for path, disk in self.disks.items():
+            if plan.disk.stop or path not in parts:
+                self._off_disk(path)
+            elif parts[path] > 0 and not disk.runs:
+                disk.runs = self._start(Resource.DISK, path)
+            lease = parts.get(path, 0) if disk.runs else 0
+            self.truth.leased(path, disk.lease_bytes, lease, most=self.most.get(path, 0.0))
+            disk.lease_bytes = lease
+        self._look()
+
+    def renew_cpu(self, demand_ratio: float) -> bool:
+        """Obey the CPU lease alone, where stressers run."""
+        if self.cpu_runs:
+            self._lease_cpu(demand_ratio)
+        return self.cpu_runs
+
+    def _lease_cpu(self, demand_ratio: float) -> None:
+        duty = demand_ratio if self.cpu_runs else 0.0
+        self.truth.leased(CPU, self.duty, duty, most=self.most.get(CPU, 0.0))
+        self.duty = duty
+
+    def states(self) -> PerResource[StresserState]:
+        """Nothing to tell of a model."""
+        none = StresserState()
+        return PerResource(cpu=none, memory=none, disk=none)
+
+    def release(self) -> None:
+        """Hold nothing."""
+        self._off(Resource.CPU)
+        self._off(Resource.MEMORY)
+        for path in self.disks:
+            self._off_disk(path)
+        self.settled_since_s = math.inf
+
+    def close(self, deadline_s: float) -> tuple[int, ...]:
+        """Hold nothing, for good."""
+        assert deadline_s > 0
+        self.release()
+        self.exits.clear()
+        return ()
+
+    # Stressers
+    def end(self, resource: Resource, cause: ExitCause) -> None:
+        """The stressers of a resource end without being told to."""
+        if resource is Resource.DISK:
+            for path, disk in self.disks.items():
+                if disk.runs:
+                    self._off_disk(path)
+                    self.exits.append(
+                        StresserExit(resource=resource, cause=cause, detail="fault", path=path)
+                    )
+            return
+        if self.cpu_runs if resource is Resource.CPU else self.memory_runs:
+            self._off(resource)
+            self.exits.append(StresserExit(resource=resource, cause=cause, detail="fault"))
+            if resource is Resource.MEMORY and cause is ExitCause.KILLED:
+                self.truth.pressed(MEMORY, self.hold_off_s, none=True)
+
+    def _start(self, resource: Resource, name: str) -> bool:
+        self.truth.began(name)
+        if resource not in self.unstartable:
+            return True
+        self.truth.gone(name)
+        path = None if resource is not Resource.DISK else name
+        self.exits.append(
+            StresserExit(resource=resource, cause=ExitCause.FAILED, detail="no start", path=path)
+        )
+        return False
+
+    def _off(self, resource: Resource) -> None:
+        if resource is Resource.CPU:
+            if self.cpu_runs:
+                self.truth.gone(CPU)
+            self.duty, self.cpu_runs = 0.0, False
+        else:
+            if self.memory_runs:
+                self.truth.gone(MEMORY)
+            self.memory_lease, self.memory_runs = 0, False
+
+    def _off_disk(self, path: str) -> None:
+        disk = self.disks[path]
+        if disk.runs:
+            self.truth.gone(path)
+        disk.lease_bytes, disk.runs = 0, False
+
+
+def _allow_gaps(seconds: float) -> None:
+    """How long a pause the loop takes for an ordinary one."""
+    if seconds != track_room.GAP_S:
+        track_room.GAP_S = decide_room.GAP_S = seconds
