@@ -118,7 +118,10 @@ def rested(
         if event.resource is Resource.DISK and event.path is not None:
             expired = event.cause is ExitCause.EXPIRED
             pause_s = RETRY_S if expired else max(RETRY_S, policy.hold_off_s)
-            rests[event.path] = Rest(now_s + pause_s, Reason.STRESSER_DOWN)
+            known = rests.get(event.path)
+            # A hold-off that is in force there is not cut short.
+            until_s = max(now_s + pause_s, -math.inf if known is None else known.until_s)
+            rests[event.path] = Rest(until_s, Reason.STRESSER_DOWN)
     return rests
 
 

@@ -61,10 +61,8 @@ class Faults:
 
     def memory_burst(self) -> None:
         """The tenant takes up to all memory, and gives it back later."""
-        host, most = self.host, self.host.memory_bytes
-        room = most - host.tenant_memory_bytes - host.memory_lease
-        host.tenant_memory_bytes = int(self.chance.uniform(2 * GIB, most))
-        del room
+        host = self.host
+        host.tenant_memory_bytes = int(self.chance.uniform(2 * GIB, host.memory_bytes))
 
         def back() -> None:
             host.tenant_memory_bytes = 2 * GIB
@@ -163,7 +161,7 @@ class Faults:
     def release(self) -> None:
         """An operator asks for a filesystem."""
         path = self.chance.choice(sorted(self.host.disks))
-        self.life.switch.asked_for |= {path}
+        self.life.release(self.life.switch.asked_for | {path})
         self._after(5.0, 600.0, self.life.resume)
 
     # The rest
@@ -185,13 +183,9 @@ class Faults:
 
     def vanish(self) -> None:
         """A filesystem is gone, and comes back."""
-        disk = self.host.disks[self.chance.choice(sorted(self.host.disks))]
-        disk.mounted = False
-
-        def back() -> None:
-            disk.mounted = True
-
-        self._after(5.0, 600.0, back)
+        path = self.chance.choice(sorted(self.host.disks))
+        self.life.mount(path, mounted=False)
+        self._after(5.0, 600.0, lambda: self.life.mount(path, mounted=True))
 
     def bug(self) -> None:
         """An adapter raises once or twice."""

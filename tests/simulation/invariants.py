@@ -1,7 +1,8 @@
 """What must hold whatever happens, watched from the model host's side and not by the daemon's log.
 
-The numbers I1 to I8 are those of the reliability report. A violation is kept,
-not raised: the daemon survives an exception.
+The numbers I1 to I8 are those of the reliability report; I0 is the tenant's CPU,
+I9 what an exception leaves. A violation is kept, not raised: the daemon
+survives an exception.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class Invariants:
     none_until: dict[str, tuple[float, float]] = field(default_factory=dict)
     short_since_s: dict[str, float] = field(default_factory=dict)
     starts: dict[str, deque[float]] = field(default_factory=dict)
+    asked: dict[str, float] = field(default_factory=dict)
+    broken_s: float = float("-inf")
     alive: dict[str, int] = field(default_factory=dict)
     started: int = 0
     ended: int = 0
@@ -63,6 +66,12 @@ class Invariants:
         """The order is lifted."""
         self.forbidden_since_s = None
 
+    def resumed(self, paths: frozenset[str]) -> None:
+        """An operator lifts the order, and the rest of a disk stresser that has ended."""
+        self.allowed()
+        for path in paths:
+            self.hold_off.pop(path, None)
+
     def pressed(self, resource: str, hold_off_s: float, *, none: bool) -> None:
         """A sign of shortage at this moment: no growth for that long, or nothing held at all."""
         before = self.hold_off.get(resource, (0.0, 0.0))
@@ -71,8 +80,20 @@ class Invariants:
         if none:
             self.none_until[resource] = (self.now(), self.now() + hold_off_s)
 
+    def asked_for(self, path: str, *, wanted: bool) -> None:
+        """Somebody needs that filesystem for himself, or it is gone; or that is over."""
+        if wanted:
+            self.asked.setdefault(path, self.now())
+        else:
+            self.asked.pop(path, None)
+
+    def broken(self) -> None:
+        """Time is not what it was: a step, a sleep, a stop, which ends now."""
+        self.broken_s = self.now()
+
     def restarted(self) -> None:
-        """A new daemon knows of no hold-off; its first start is not one too many."""
+        """A new daemon knows of no hold-off."""
+        self.asked = dict.fromkeys(self.asked, self.now())
         self.hold_off.clear()
         self.none_until.clear()
         self.short_since_s.clear()
@@ -111,6 +132,12 @@ class Invariants:
                 after <= 0 or now_s - since_s <= SECOND_S + ROUND_S,
                 lambda: f"{resource} has {after} though inhibited since {since_s:.2f}",
             )
+        asked_s = self.asked.get(resource, now_s)
+        self._check(
+            "I1",
+            after <= 0 or now_s - asked_s <= SECOND_S + ROUND_S,
+            lambda: f"{resource} has {after} though asked for since {asked_s:.2f}",
+        )
         grows = after > before + GROWN
         if after > 0:
             self._check(
@@ -169,6 +196,10 @@ class Invariants:
                 lambda: f"duty {duty} beside a tenant above the target since {since_s:.2f}",
             )
 
+    def let_go(self, held: float) -> None:
+        """I9: after an exception in a cycle nothing is held."""
+        self._check("I9", held <= 0, lambda: f"{held} is held after an exception")
+
     def sampled(self, record: Record, at_s: float) -> None:
         """I6: a sample begins where the one before has ended, or later, and tells the truth."""
         span_s = record.sample.span_s
@@ -176,6 +207,11 @@ class Invariants:
             "I6",
             span_s > 0 and at_s - span_s >= self.sampled_until_s - GROWN,
             lambda: f"span {span_s:.2f} s, the last one ended at {self.sampled_until_s:.2f}",
+        )
+        self._check(
+            "I6",
+            at_s - span_s >= self.broken_s - GROWN,
+            lambda: f"span {span_s:.2f} s holds a gap at {self.broken_s:.2f}",
         )
         self.sampled_until_s = at_s
         self.samples += 1

@@ -13,7 +13,7 @@ from optimizer.orders import Inhibit, Settled
 from optimizer.outcome import CycleReport, PeriodMean, PeriodMeans, Record
 from optimizer.ports import Ports
 from tests.fakes import FakeLog, FakeSwitch
-from tests.simulation.model import RULES, KilledError, ModelHost
+from tests.simulation.model import GAP_S, RULES, KilledError, ModelHost
 
 RESTART_S = 5.0
 """RestartSec of the unit: so long after it has failed the daemon is started again."""
@@ -151,8 +151,23 @@ class Life:
     def resume(self) -> None:
         """The operator lifts the pause and all latches."""
         self.switch.order, self.switch.resume_pending = None, True
-        self.switch.asked_for = frozenset()
-        self.truth.allowed()
+        self.release(frozenset())
+        self.truth.resumed(frozenset(self.host.disks))
+
+    def release(self, paths: frozenset[str]) -> None:
+        """An operator asks for these filesystems, and no longer for others."""
+        self.switch.asked_for = paths
+        self._want()
+
+    def mount(self, path: str, *, mounted: bool) -> None:
+        """A filesystem comes or goes."""
+        self.host.disks[path].mounted = mounted
+        self._want()
+
+    def _want(self) -> None:
+        for path, disk in self.host.disks.items():
+            wanted = path in self.switch.asked_for or not disk.mounted
+            self.truth.asked_for(path, wanted=wanted)
 
     def reload(self, cpu: float, memory: float, disk: float) -> None:
         """Other targets from now on."""
@@ -167,17 +182,16 @@ class Life:
 
     def step(self, seconds: float) -> None:
         """Somebody sets the clock."""
-        self.gaps += 1
+        self._broken()
         self.host.utc_offset_s += seconds
 
     def sleep(self, seconds: float) -> None:
         """The host is suspended."""
-        self.gaps += 1
+        self._broken()
         self.host.slept_s += seconds
 
     def freeze(self, seconds: float) -> None:
         """The controller is stopped, or the VM: time passes without it."""
-        self.gaps += 1
         host = self.host
         end_s = host.now_s + seconds
         while host.now_s < end_s - 1e-9:
@@ -187,11 +201,18 @@ class Life:
             host.own_cpu_s += own * step_s * host.cpus
             host.now_s += step_s
             host._expire()
+        if seconds > GAP_S:
+            self._broken()
         # Nobody was there to see.
+        self.truth.asked = {path: max(at, host.now_s) for path, at in self.truth.asked.items()}
         self.truth.short_since_s.clear()
         host.above_since_s = None
         if self.truth.forbidden_since_s is not None:
             self.truth.forbidden_since_s = max(self.truth.forbidden_since_s, host.now_s)
+
+    def _broken(self) -> None:
+        self.gaps += 1
+        self.truth.broken()
 
     def stall(self) -> None:
         """Programs wait for memory: a sign of pressure."""

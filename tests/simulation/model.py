@@ -40,9 +40,18 @@ from tests.simulation.invariants import CPU, MEMORY, Invariants
 GAP_S = track_room.GAP_S
 LAPSE_S = 60.0
 LAPSE_AFTER_S = 4.0
+ABOVE_RATIO = 0.02
+"""A tenant that is less above the target may be made up to it, by rounding."""
 RULES = replace(policy(memory_rise_bytes_per_s=100.0 * GIB), disk_rise_bytes_per_s=float(GIB))
 """Fast growth (memory by 1 % a second at most, whatever it says): what is lost soon comes back."""
 STEADY_REASONS = frozenset(Reason) - {Reason.RISING, Reason.MEASURING, Reason.NO_READING}
+BLIND_REASONS = frozenset(
+    (
+        *(Reason.MEASURING, Reason.NO_READING, Reason.INHIBITED, Reason.NO_TARGET),
+        *(Reason.STRESSER_DOWN, Reason.STRESSER_TRIPPED),
+    )
+)
+"""With these nothing is concluded from what is free."""
 
 
 class KilledError(BaseException):
@@ -100,7 +109,9 @@ class ModelHost:
         self.read_ok: dict[str, bool] = {}
         self.most: dict[str, float] = {}
         self.renewed_s = self.now_s
-        self.killed = self.stop_requested = False
+        self.killed = self.raised = False
+        self.memory_floor = RULES.memory_floor.bytes_of(self.memory_bytes)
+        self.touched: list[str] = []
         self.cycles = self.lapsed = self.numbers = 0
         self.above_since_s: float | None = None
         self.target_cpu = RULES.target.cpu
@@ -129,6 +140,9 @@ class ModelHost:
     def wait_until(self, monotonic_s: float) -> None:
         """Let the model run until then."""
         self.cycles += 1
+        if self.raised:
+            self.raised = False
+            self.truth.let_go(self.duty + self.memory_lease + self._disk_bytes())
         _allow_gaps(GAP_S)
         if self._may_lapse():
             next_s = self.events[0][0] - 1.0 if self.events else math.inf
@@ -170,6 +184,9 @@ class ModelHost:
             self.error_s += (self.tenant_cpu + own - self.target_cpu) * seconds
             self.feasible_s += seconds
 
+    def _disk_bytes(self) -> int:
+        return sum(disk.lease_bytes for disk in self.disks.values())
+
     def _may_lapse(self) -> bool:
         quiet = not self.failing and self.frozen is None
         return self.lapses and quiet and self.now_s - self.settled_since_s >= LAPSE_AFTER_S
@@ -183,30 +200,43 @@ class ModelHost:
 
     def _look(self) -> None:
         """Compare with the truth what the daemon has made of it until now."""
-        floor = RULES.memory_floor.bytes_of(self.memory_bytes)
-        self.truth.short(
-            MEMORY,
-            self.memory_bytes - self.tenant_memory_bytes - self.memory_lease - floor,
-            self.memory_lease,
-            seen="memory" not in self.failing,
-        )
-        for path, disk in self.disks.items():
-            floor = RULES.disk_floor.bytes_of(disk.size_bytes)
-            room = disk.size_bytes - disk.tenant_bytes - disk.held_bytes - floor
-            self.truth.short(path, room, disk.held_bytes, seen="disk" not in self.failing)
-        if self.tenant_cpu <= self.target_cpu or self.failing or self.frozen is not None:
+        for name, (room, held) in self._rooms().items():
+            kind = "memory" if name == MEMORY else "disk"
+            self.truth.short(name, room, held, seen=kind not in self.failing)
+        if (
+            self.tenant_cpu <= self.target_cpu + ABOVE_RATIO
+            or self.failing
+            or self.frozen is not None
+        ):
             self.above_since_s = None
         elif self.above_since_s is None:
             self.above_since_s = self.now_s
         self.truth.tenant_above(self.above_since_s, self.duty)
+
+    def _rooms(self) -> dict[str, tuple[float, int]]:
+        """For the memory and each filesystem: what is free above its floor, and what we hold."""
+        free = self.memory_bytes - self.tenant_memory_bytes - self.memory_lease
+        rooms = {MEMORY: (free - self.memory_floor, self.memory_lease)}
+        for path, disk in self.disks.items():
+            if disk.mounted:
+                free = disk.size_bytes - disk.tenant_bytes - disk.held_bytes
+                floor = RULES.disk_floor.bytes_of(disk.size_bytes)
+                rooms[path] = (free - floor, disk.held_bytes)
+        return rooms
 
     # Sensors
     def read(self) -> HostReading:
         """Counters as the model host has them now, or as its broken sensors show them."""
         if self.raising > 0:
             self.raising -= 1
+            self.raised = True
             raise RuntimeError("a bug in an adapter")
         memory = disks = None
+        self.touched = [
+            name
+            for name, (room, held) in self._rooms().items()
+            if room < 0 < held and ("memory" if name == MEMORY else "disk") not in self.failing
+        ]
         if "memory" not in self.failing:
             used = self.tenant_memory_bytes + self.memory_lease
             free = max(0, self.memory_bytes - used)
@@ -297,6 +327,10 @@ class ModelHost:
                 self.settled_since_s = math.inf
         elif self.settled_since_s == math.inf:
             self.settled_since_s = self.now_s
+        for name in self.touched:
+            reason = plan.memory.reason if name == MEMORY else plan.disk.reason
+            if reason not in BLIND_REASONS:
+                self.truth.pressed(name, self.hold_off_s, none=False)
         self.plan, self.reasons, self.renewed_s = plan, reasons, self.now_s
         if plan.cpu.stop:
             self._off(Resource.CPU)

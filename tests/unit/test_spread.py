@@ -137,6 +137,17 @@ def test_a_stresser_that_ended_rests_its_filesystem_alone() -> None:
     assert rested({}, (EMPTY_A,), seen(expired), 50.0, ORDERS)["/a"].until_s == 50.0 + RETRY_S
 
 
+def test_a_stresser_that_ended_does_not_cut_a_hold_off_short() -> None:
+    """The floor was touched, so 100 s; 50 s later its lease runs out, for which 10 s would do."""
+    full = replace(EMPTY_A, used_bytes=95 * GIB, available_bytes=5 * GIB)
+    rests = rested({}, (full,), seen(held={"/a": GIB}), 0.0, ORDERS)
+    expired = StresserExit(
+        resource=Resource.DISK, cause=ExitCause.EXPIRED, detail="lease", path="/a"
+    )
+    rests = rested(rests, (EMPTY_A,), seen(expired), 50.0, ORDERS)
+    assert rests["/a"] == Rest(100.0, Reason.STRESSER_DOWN)
+
+
 def test_resume_lifts_the_rest_of_a_stresser_that_gave_up() -> None:
     """But not the hold-off after a touched floor."""
     rests = {"/a": Rest(150.0, Reason.STRESSER_DOWN), "/b/load": Rest(150.0, Reason.HOLD_OFF)}
