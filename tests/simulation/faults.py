@@ -13,6 +13,8 @@ from tests.simulation.model import ModelHost
 DAY_S = 86_400.0
 YEARS_S = 10 * 365 * DAY_S
 RESOURCES = tuple(Resource)
+TOGETHER = 0.3
+"""So often a fault follows soon upon another."""
 
 
 class Faults:
@@ -28,12 +30,15 @@ class Faults:
             *(self.stresser_ends, self.stresser_ends, self.no_start, self.sensor, self.frozen),
             *(self.backward, self.clock, self.clock_off, self.sleep, self.stopped, self.pause),
             *(self.garbage, self.reload, self.disk_full, self.stall, self.taken, self.release),
-            *(self.vanish, self.bug, self.bugs, self.killed, self.recovered),
+            *(self.vanish, self.bug, self.bugs, self.killed, self.recovered, self.limit),
         )
         self._next()
 
     def _next(self) -> None:
-        wait_s = 5.0 + self.chance.expovariate(1.0 / (self.pause_s - 5.0))
+        if self.chance.random() < TOGETHER:
+            wait_s = self.chance.uniform(0.1, 30.0)
+        else:
+            wait_s = self.chance.expovariate((1.0 - TOGETHER) / self.pause_s)
         self.host.at(self.host.now_s + wait_s, self._strike)
 
     def _strike(self) -> None:
@@ -96,10 +101,7 @@ class Faults:
         self.host.unstartable.add(resource)
         self.host.end(resource, ExitCause.FAILED)
         self._after(2.0, 60.0, lambda: self.host.unstartable.discard(resource))
-        self._after(300.0, 900.0, self._unlatch)
-
-    def _unlatch(self) -> None:
-        self.life.switch.resume_pending = True
+        self._after(300.0, 900.0, self.life.resume)
 
     # Sensors
     def sensor(self) -> None:
@@ -155,7 +157,7 @@ class Faults:
     def reload(self) -> None:
         """Other targets for a while."""
         draw = self.chance.uniform
-        self.life.reload(draw(0.0, 0.85), draw(0.0, 0.8), draw(0.0, 0.75))
+        self.life.reload(draw(0.0, 1.0), draw(0.0, 1.0), draw(0.0, 1.0))
         self._after(60.0, 1800.0, lambda: self.life.reload(0.4, 0.4, 0.4))
 
     def release(self) -> None:
@@ -165,6 +167,14 @@ class Faults:
         self._after(5.0, 600.0, self.life.resume)
 
     # The rest
+    def limit(self) -> None:
+        """Our group has a limit on its memory for a while."""
+        self.host.limit_bytes = int(self.chance.uniform(1 * GIB, 12 * GIB))
+        self._after(10.0, 900.0, self._unlimited)
+
+    def _unlimited(self) -> None:
+        self.host.limit_bytes = None
+
     def disk_full(self) -> None:
         """No sample can be written."""
         self.life.tally.full = True

@@ -19,6 +19,8 @@ ROUND_S = 0.101
 """One cycle more, for what comes in just after a reading."""
 BURST_STARTS, BURST_S = 5, 10.0
 MEMORY, CPU = "memory", "cpu"
+MISSING_S = 3.0
+"""So long a lease may be kept without a reading."""
 GROWN = 1e-6
 """More than rounding, in the unit of a lease."""
 
@@ -36,11 +38,13 @@ class Invariants:
     checks: dict[str, int] = field(default_factory=dict)
     forbidden_since_s: float | None = None
     forbidden_until_steady_s: float = float("inf")
-    blind: dict[str, bool] = field(default_factory=dict)
     hold_off: dict[str, tuple[float, float]] = field(default_factory=dict)
     none_until: dict[str, tuple[float, float]] = field(default_factory=dict)
     short_since_s: dict[str, float] = field(default_factory=dict)
     starts: dict[str, deque[float]] = field(default_factory=dict)
+    blind_since_s: dict[str, float] = field(default_factory=dict)
+    exits: dict[str, deque[float]] = field(default_factory=dict)
+    latched: set[str] = field(default_factory=set)
     asked: dict[str, float] = field(default_factory=dict)
     broken_s: float = float("-inf")
     alive: dict[str, int] = field(default_factory=dict)
@@ -67,8 +71,9 @@ class Invariants:
         self.forbidden_since_s = None
 
     def resumed(self, paths: frozenset[str]) -> None:
-        """An operator lifts the order, and the rest of a disk stresser that has ended."""
+        """An operator lifts the order and all latches, and the rest of these filesystems."""
         self.allowed()
+        self.unlatched()
         for path in paths:
             self.hold_off.pop(path, None)
 
@@ -91,8 +96,31 @@ class Invariants:
         """Time is not what it was: a step, a sleep, a stop, which ends now."""
         self.broken_s = self.now()
 
+    def known(self, resource: str, *, known: bool) -> None:
+        """Whether the daemon's last reading of a resource told anything."""
+        if known:
+            self.blind_since_s.pop(resource, None)
+        else:
+            self.blind_since_s.setdefault(resource, self.now())
+
+    def exited(self, resource: str) -> None:
+        """The daemon is told of an unwanted end; five in ten seconds are too many."""
+        recent = self.exits.setdefault(resource, deque())
+        while recent and self.now() - recent[0] >= BURST_S:
+            recent.popleft()
+        recent.append(self.now())
+        if len(recent) >= BURST_STARTS:
+            self.latched.add(resource)
+
+    def unlatched(self) -> None:
+        """An operator has resumed."""
+        self.latched.clear()
+        self.exits.clear()
+
     def restarted(self) -> None:
         """A new daemon knows of no hold-off."""
+        self.unlatched()
+        self.blind_since_s.clear()
         self.asked = dict.fromkeys(self.asked, self.now())
         self.hold_off.clear()
         self.none_until.clear()
@@ -153,11 +181,12 @@ class Invariants:
         since_s, until_s = self.none_until.get(resource, (0.0, 0.0))
         if since_s + SECOND_S + ROUND_S < now_s < until_s:
             self._check("I4", after <= 0, lambda: f"{resource} has {after} in a hold-off")
-        if grows:
+        blind_s = self.blind_since_s.get(resource)
+        if blind_s is not None:
             self._check(
                 "I7",
-                not self.blind.get(resource, False),
-                lambda: f"{resource} grows from {before} to {after} without a reading",
+                not grows and (after <= 0 or now_s - blind_s <= MISSING_S + SECOND_S + ROUND_S),
+                lambda: f"{resource} from {before} to {after} without a reading since {blind_s}",
             )
 
     def began(self, resource: str) -> None:
@@ -166,6 +195,7 @@ class Invariants:
         self.started += 1
         self.alive[resource] = self.alive.get(resource, 0) + 1
         self._check("I5", self.alive[resource] == 1, lambda: f"{resource} was started twice")
+        self._check("I8", resource not in self.latched, lambda: f"{resource} was latched")
         recent = self.starts.setdefault(resource, deque())
         while recent and now_s - recent[0] >= BURST_S:
             recent.popleft()

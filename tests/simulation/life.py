@@ -152,7 +152,8 @@ class Life:
         """The operator lifts the pause and all latches."""
         self.switch.order, self.switch.resume_pending = None, True
         self.release(frozenset())
-        self.truth.resumed(frozenset(self.host.disks))
+        resting = {path for path, disk in self.host.disks.items() if not disk.runs}
+        self.truth.resumed(frozenset(resting))
 
     def release(self, paths: frozenset[str]) -> None:
         """An operator asks for these filesystems, and no longer for others."""
@@ -173,7 +174,7 @@ class Life:
         """Other targets from now on."""
         target = PerResource(cpu=cpu, memory=memory, disk=disk)
         self.settled = replace(self.settled, policy=replace(RULES, target=target))
-        self.host.target_cpu = cpu
+        self.host.target_cpu = min(cpu, RULES.ceiling.cpu)
         self.host.above_since_s = None
 
     def end_stresser(self, resource: Resource, cause: ExitCause) -> None:

@@ -19,6 +19,7 @@ from optimizer.counters import (
     CpuCounters,
     DiskCounters,
     HostReading,
+    MemoryBound,
     MemoryCounters,
     OwnCounters,
     Place,
@@ -95,6 +96,7 @@ class ModelHost:
     cpu_runs: bool = False
     memory_lease: int = 0
     memory_runs: bool = False
+    limit_bytes: int | None = None
     hold_off_s: float = RULES.hold_off_s
 
     def __post_init__(self) -> None:
@@ -145,7 +147,8 @@ class ModelHost:
             self.truth.let_go(self.duty + self.memory_lease + self._disk_bytes())
         _allow_gaps(GAP_S)
         if self._may_lapse():
-            next_s = self.events[0][0] - 1.0 if self.events else math.inf
+            # A moment that differs from time to time before the next event all is as in life.
+            next_s = self.events[0][0] - 1.0 - 0.1 * (self.events[0][1] % 17)
             due_s = self.truth.sampled_until_s + LAPSE_S
             most_s = due_s if due_s > monotonic_s else self.now_s + LAPSE_S
             until_s = min(self.now_s + LAPSE_S, most_s, next_s)
@@ -189,7 +192,11 @@ class ModelHost:
 
     def _may_lapse(self) -> bool:
         quiet = not self.failing and self.frozen is None
-        return self.lapses and quiet and self.now_s - self.settled_since_s >= LAPSE_AFTER_S
+        return (
+            bool(self.lapses and self.events)
+            and quiet
+            and self.now_s - self.settled_since_s >= LAPSE_AFTER_S
+        )
 
     def _expire(self) -> None:
         """A lease that nobody renews ends its stresser."""
@@ -213,10 +220,19 @@ class ModelHost:
             self.above_since_s = self.now_s
         self.truth.tenant_above(self.above_since_s, self.duty)
 
+    def _bounds(self) -> tuple[MemoryBound, ...]:
+        if self.limit_bytes is None:
+            return ()
+        return (MemoryBound(self.limit_bytes, max(0, self.limit_bytes - self.memory_lease)),)
+
     def _rooms(self) -> dict[str, tuple[float, int]]:
         """For the memory and each filesystem: what is free above its floor, and what we hold."""
         free = self.memory_bytes - self.tenant_memory_bytes - self.memory_lease
-        rooms = {MEMORY: (free - self.memory_floor, self.memory_lease)}
+        room = free - self.memory_floor
+        for bound in self._bounds():
+            floor = RULES.memory_floor.bytes_of(bound.limit_bytes)
+            room = min(room, bound.available_bytes - floor)
+        rooms = {MEMORY: (room, self.memory_lease)}
         for path, disk in self.disks.items():
             if disk.mounted:
                 free = disk.size_bytes - disk.tenant_bytes - disk.held_bytes
@@ -246,6 +262,7 @@ class ModelHost:
                 free_bytes=free,
                 cache_bytes=0,
                 stalled_s=self.stalled_s,
+                bounds=self._bounds(),
             )
         if "disk" not in self.failing:
             disks = tuple(
@@ -287,7 +304,7 @@ class ModelHost:
 
     def _note(self, resource: str, known: bool) -> None:
         """What the daemon may know of a resource in this cycle, and how much it may then hold."""
-        self.truth.blind[resource] = not known
+        self.truth.known(resource, known=known)
         ceiling = RULES.ceiling
         if resource == CPU:
             self.most[CPU] = ceiling.cpu
@@ -303,6 +320,9 @@ class ModelHost:
     def observe(self) -> Observation:
         """Ledgers, and what has ended."""
         exits, self.exits = tuple(self.exits), []
+        for event in exits:
+            if event.path is None:
+                self.truth.exited(event.resource.value)
         taken, self.taken_bytes = self.taken_bytes, 0
         return Observation(
             own=OwnCounters(
