@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from optimizer.control.brake import known_until
 from optimizer.loop import Daemon
 from optimizer.model import ExitCause, PerResource, Reason, Resource
 from optimizer.orders import Inhibit, Settled
-from optimizer.outcome import CycleReport, PeriodMean, PeriodMeans, Record
+from optimizer.outcome import CycleReport, Event, EventKind, PeriodMean, PeriodMeans, Record
 from optimizer.ports import Ports
 from tests.fakes import FakeLog, FakeSwitch
 from tests.simulation.model import GAP_S, RULES, KilledError, ModelHost
@@ -29,7 +30,8 @@ class Tally:
         self.backlog = 0
         self.rows = 0
         self.lost = 0
-        self.last: CycleReport | None = None
+        self.shown: CycleReport | None = None
+        self.events: dict[EventKind, Event] = {}
 
     def append(self, record: Record) -> bool:
         """Count it; it waits in memory while the disk is full."""
@@ -47,6 +49,16 @@ class Tally:
         self.rows, self.backlog = self.rows + self.backlog, 0
         return True
 
+    def note(self, event: Event) -> bool:
+        """Keep the latest of each kind."""
+        self.events.pop(event.kind, None)
+        self.events[event.kind] = event
+        return not self.full
+
+    def last(self, kinds: Collection[EventKind]) -> Event | None:
+        """The one that was noted last."""
+        return next((e for kind, e in reversed(self.events.items()) if kind in kinds), None)
+
     def means(self, now_utc_s: float, days: float) -> PeriodMeans:
         """Nothing but the number of rows: what is judged is measured by the host."""
         assert now_utc_s > 0 or days > 0
@@ -57,7 +69,7 @@ class Tally:
 
     def publish(self, report: CycleReport) -> None:
         """Remember what was last shown."""
-        self.last = report
+        self.shown = report
 
     def recorded(self, report: CycleReport) -> None:
         """Nothing more."""
