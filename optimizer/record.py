@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from optimizer.chronicle import Chronicle
 from optimizer.control.decide import Verdict
 from optimizer.control.estimate import estimate
+from optimizer.control.lifecycle import BURST_LIMIT, BURST_WINDOW_S
 from optimizer.control.passage import Passage
 from optimizer.counters import Reading
 from optimizer.errors import HistoryError
@@ -212,7 +213,15 @@ class Recorder:
             if decision.reason is old:
                 continue
             name = decision.resource.value
-            if decision.reason in _LIMITS:
+            if decision.reason is Reason.STRESSER_TRIPPED:
+                self._ports.log.error(
+                    "stresser.tripped",
+                    resource=name,
+                    ends=BURST_LIMIT,
+                    within_s=BURST_WINDOW_S,
+                    remedy="mend what stresser.exited says, then run `optimizer resume`",
+                )
+            elif decision.reason in _LIMITS:
                 self._ports.log.warning(
                     "demand.limited", resource=name, reason=decision.reason.value
                 )

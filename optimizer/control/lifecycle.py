@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from optimizer.model import ExitCause, Reason, Resource, StresserExit
 
@@ -11,6 +12,10 @@ RESTART_DELAY_S = 1.0
 BURST_LIMIT = 5
 """So many ends within the burst window trip the resource."""
 BURST_WINDOW_S = 10.0
+"""So many faults of its own, each so soon after the one before, trip it too.
+
+For on a busy host one start and one look take longer than a fifth of this.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +23,7 @@ class Life:
     """What is remembered of one stresser's ends; times are monotonic seconds."""
 
     recent_exits_s: tuple[float, ...] = ()
+    recent_faults_s: tuple[float, ...] = ()
     wait_until_s: float = 0.0
     tripped: bool = False
 
@@ -27,23 +33,31 @@ def ended(life: Life, event: StresserExit, now_s: float, hold_off_s: float) -> L
 
     A memory stresser that was killed was most likely picked by the OOM
     killer: that is a message to back off for the whole hold-off, not to start
-    again.
+    again. What expires or is killed now and then, on a host that is swamped,
+    is no fault; what ends by itself soon after each start is.
     """
-    recent = tuple(at for at in life.recent_exits_s if now_s - at < BURST_WINDOW_S)
-    recent = (*recent, now_s)
+    exits = (*life.recent_exits_s, now_s)[-BURST_LIMIT:]
+    faults = life.recent_faults_s
+    if event.cause is ExitCause.FAILED:
+        faults = (*faults, now_s)[-BURST_LIMIT:]
+    burst = len(exits) == BURST_LIMIT and now_s - exits[0] < BURST_WINDOW_S
+    faulty = len(faults) == BURST_LIMIT and all(
+        later - earlier < BURST_WINDOW_S for earlier, later in pairwise(faults)
+    )
     delay_s = RESTART_DELAY_S
     if event.cause is ExitCause.KILLED and event.resource is Resource.MEMORY:
         delay_s = max(delay_s, hold_off_s)
     return Life(
-        recent_exits_s=recent,
+        recent_exits_s=exits,
+        recent_faults_s=faults,
         wait_until_s=max(life.wait_until_s, now_s + delay_s),
-        tripped=life.tripped or len(recent) >= BURST_LIMIT,
+        tripped=life.tripped or burst or faulty,
     )
 
 
 def resumed(life: Life) -> Life:
     """The state after an operator's `resume`: the latch is lifted, a wait is not."""
-    return replace(life, tripped=False, recent_exits_s=())
+    return replace(life, tripped=False, recent_exits_s=(), recent_faults_s=())
 
 
 def obstacle(life: Life, now_s: float) -> Reason | None:

@@ -31,17 +31,50 @@ def test_one_end_costs_a_second() -> None:
     assert obstacle(life, 11.0) is None
 
 
+@pytest.mark.parametrize("cause", list(ExitCause))
 @pytest.mark.parametrize(
     ("times_s", "tripped"),
     [
         ([0, 1, 2, 3], False),  # four within ten seconds
         ([0, 1, 2, 3, 4], True),  # five within ten seconds
-        ([0, 3, 6, 9, 12], False),  # five, but never more than four within ten
+        ([0, 1, 2, 3, 20, 21, 22, 23], False),  # four twice
     ],
 )
-def test_five_ends_in_ten_seconds_trip(times_s: list[float], tripped: bool) -> None:
-    """A crash loop ends in a latch, a slow drip does not."""
-    assert after_ends(times_s).tripped is tripped
+def test_five_ends_in_ten_seconds_trip(
+    cause: ExitCause, times_s: list[float], tripped: bool
+) -> None:
+    """A crash loop ends in a latch, whatever ends it."""
+    event = StresserExit(resource=Resource.CPU, cause=cause, detail="")
+    assert after_ends(times_s, event).tripped is tripped
+
+
+@pytest.mark.parametrize(
+    ("cause", "gap_s", "tripped"),
+    [
+        (ExitCause.FAILED, 3, True),  # as slow as a busy host makes a crash loop
+        (ExitCause.FAILED, 9.9, True),
+        (ExitCause.FAILED, 10, False),  # it works for a while each time
+        (ExitCause.EXPIRED, 3, False),  # a host that starves it
+        (ExitCause.KILLED, 3, False),
+    ],
+)
+def test_faults_in_close_succession_trip_also_when_they_come_slowly(
+    cause: ExitCause, gap_s: float, tripped: bool
+) -> None:
+    """Five faults of its own, each less than ten seconds after the one before."""
+    event = StresserExit(resource=Resource.CPU, cause=cause, detail="")
+    assert not after_ends([gap_s * i for i in range(4)], event).tripped
+    assert after_ends([gap_s * i for i in range(5)], event).tripped is tripped
+
+
+def test_expiries_between_faults_do_not_make_more_faults_of_them() -> None:
+    """Only the faults count: four of them and many expiries do not trip."""
+    life = Life()
+    for at_s in range(0, 60, 3):
+        cause = ExitCause.FAILED if at_s % 15 == 0 else ExitCause.EXPIRED
+        event = StresserExit(resource=Resource.CPU, cause=cause, detail="")
+        life = ended(life, event, float(at_s), 300.0)
+    assert not life.tripped
 
 
 def test_a_trip_stays_until_resumed() -> None:

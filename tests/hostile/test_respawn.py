@@ -1,0 +1,53 @@
+"""A real daemon whose stressers are broken: counted by what they write themselves."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.rig import daemon, eventually
+from tests.simulation.test_respawn import checked
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+BROKEN = """
+import os, time
+with open(os.environ["SPAWNED"], "a") as file:
+    file.write(f"{time.monotonic()}\\n")
+raise SystemExit(1)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="one clock for all processes")
+def test_a_stresser_that_ends_at_once_trips_and_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broken installation: at most one start a second, five in all, then only after a resume."""
+    copy, spawned = tmp_path / "copy", tmp_path / "spawned"
+    shutil.copytree(ROOT / "stressers", copy / "stressers")
+    (copy / "optimizer").symlink_to(ROOT / "optimizer")
+    (copy / "stressers/__main__.py").write_text(BROKEN, encoding="utf-8")
+    monkeypatch.setenv("SPAWNED", str(spawned))
+    monkeypatch.chdir(copy)
+
+    def times_s() -> list[float]:
+        return [float(line) for line in spawned.read_text(encoding="ascii").split()]
+
+    with daemon(tmp_path / "work", TARGET_CPU="0", TARGET_MEMORY="60") as rig:
+
+        def tripped() -> bool:
+            found: bool = rig.resource("memory").get("reason") == "stresser_tripped"
+            return found
+
+        eventually(tripped, deadline_s=40)
+        before = checked(times_s())
+        assert before == 5
+        assert "exit code 1" in str(rig.resource("memory")["note"])
+        assert "optimizer resume" in rig.command("status").stdout
+        assert rig.command("resume").returncode == 0
+        eventually(lambda: len(times_s()) > before)
+        assert rig.stop() == 0
+    assert "stresser.tripped" in rig.said()
