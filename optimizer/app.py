@@ -19,11 +19,13 @@ from optimizer.adapters.instance_lock import Holder, InstanceLock, holder
 from optimizer.adapters.memory_scope import MemoryScope
 from optimizer.adapters.mountinfo import MountTable
 from optimizer.adapters.roster import ROSTER_NAME, Listed, Roster
+from optimizer.adapters.self_limits import SelfLimits, no_core_dumps
 from optimizer.adapters.sensors import HostSensors
 from optimizer.adapters.status_file import StatusFile
 from optimizer.adapters.steady import steady_s
 from optimizer.adapters.stresser_pool import StresserPool
 from optimizer.adapters.switch import FileSwitch
+from optimizer.adapters.systemd_notify import SystemdNotify
 from optimizer.control.brake import OwnHours, known_until, midnight
 from optimizer.derive import Machine, derive, look
 from optimizer.directories import (
@@ -34,7 +36,7 @@ from optimizer.directories import (
     Directories,
 )
 from optimizer.errors import HistoryError
-from optimizer.loop import Daemon
+from optimizer.loop import EXIT_FAILED, Daemon
 from optimizer.maintenance import MaintenanceSwitch
 from optimizer.orders import Maintenance
 from optimizer.outcome import Event
@@ -148,9 +150,15 @@ def _run_locked(
         lambda: upkeep.loaded.settings.maintenance_windows or (),
     )
 
+    no_core_dumps()
+    limits = SelfLimits(disks=lambda: len(upkeep.scope.places))
+    notify = SystemdNotify(os.environ, log=log)
+
     def tend() -> None:
         upkeep.tend()
         enrol_page(roster, page)
+        if not within(limits, log):
+            daemon.stop(EXIT_FAILED)
 
     group = IdleGroup(log=log)
     group.make()
@@ -173,6 +181,7 @@ def _run_locked(
         ),
         store=StatusFile(runtime / STATUS_NAME, runtime / TEXT_NAME),
         log=log,
+        show=notify.show,
     )
     daemon = Daemon(
         Ports(
@@ -187,6 +196,7 @@ def _run_locked(
         settled=upkeep.settled,
         disk_reason=upkeep.disk_reason,
         tend=tend,
+        verified=notify.verified,
         own_hours=own_hours(
             history,
             clock.utc(),
@@ -202,6 +212,7 @@ def _run_locked(
     try:
         return daemon.run()
     finally:
+        notify.close()
         group.remove(GROUP_REMOVE_S)
         page.stop(1.0)
         enrol_page(roster, page)
@@ -217,6 +228,15 @@ def enrol_page(roster: Roster, page: GlancesWeb) -> None:
     """Let the roster name the web page's process, if there is one."""
     who = None if page.pid is None else identify(page.pid, parent=os.getpid())
     roster.show("page", () if who is None else (Listed(who, "page", None),))
+
+
+def within(limits: SelfLimits, log: Log) -> bool:
+    """Whether the daemon uses no more than it may; says so if not."""
+    excess = limits.excess()
+    if excess is not None:
+        remedy = "a fault of ours: report it with the log; a service manager starts us anew"
+        log.error("daemon.limit_exceeded", **excess._asdict(), remedy=remedy)
+    return excess is None
 
 
 def own_hours(

@@ -48,6 +48,8 @@ class Daemon:
     `settled` gives the configuration in force, `disk_reason` why there is no
     disk to hold; `tend` is called every few seconds for everything that is
     neither control nor record (reload, the web page, mounts that came or went).
+    `verified` is called after each full cycle that was found to have done what
+    it decided.
     `own_hours` is our CPU time of this UTC day before this start.
     """
 
@@ -58,13 +60,17 @@ class Daemon:
         settled: Callable[[], Settled],
         disk_reason: Callable[[], Reason | None],
         tend: Callable[[], None],
+        verified: Callable[[], None] = lambda: None,
         own_hours: OwnHours | None = None,
     ) -> None:
         self._ports = ports
         self._settled = settled
         self._disk_reason = disk_reason
         self._tend = tend
+        self._verified = verified
+        self._doubts: tuple[str, ...] = ()
         self._stopping = False
+        self._code = EXIT_OK
         self._recorder = Recorder(ports)
         self._state = ControlState(hours=own_hours or OwnHours())
         self._cycles = 0
@@ -76,9 +82,10 @@ class Daemon:
         self._full_utc_s = (float("inf"), float("-inf"))
         self._gap = False
 
-    def stop(self) -> None:
+    def stop(self, code: int = EXIT_OK) -> None:
         """End the loop after the cycle that is under way; safe in a signal handler."""
         self._stopping = True
+        self._code = code
 
     def run(self) -> int:
         """Run until stopped; the exit code. All load is gone when it returns, whatever happened."""
@@ -117,7 +124,7 @@ class Daemon:
             if not self._stopping:
                 clock.wait_until(due_s)
                 self._called = clock.monotonic() < due_s
-        return EXIT_OK
+        return self._code
 
     def _period_s(self) -> float:
         if self._calm:
@@ -176,6 +183,16 @@ class Daemon:
         )
         if published:
             self._tend()
+        self._verify()
+
+    def _verify(self) -> None:
+        """Say that we live, if all is as it was decided; else what is not, once."""
+        doubts, before = self._ports.actuators.doubts(), self._doubts
+        self._doubts = doubts
+        if not doubts:
+            self._verified()
+        elif not before:
+            self._ports.log.warning("cycle.doubted", doubts=list(doubts))
 
     def _cpu_cycle(self, orders: Orders) -> None:
         ports = self._ports

@@ -76,6 +76,10 @@ class Actuators(Protocol):
         """
         ...
 
+    def doubts(self) -> tuple[str, ...]:
+        """What the last plan decided and is not so, in words; empty when all is."""
+        ...
+
     def states(self) -> PerResource[StresserState]:
         """How each stresser is, for people to read."""
         ...

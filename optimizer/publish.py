@@ -24,18 +24,27 @@ class Publisher:
     """Implements ports.Notifier on files and log."""
 
     def __init__(
-        self, *, host: Host, around: Callable[[], Surroundings], store: StatusStore, log: Log
+        self,
+        *,
+        host: Host,
+        around: Callable[[], Surroundings],
+        store: StatusStore,
+        log: Log,
+        show: Callable[[str], None] = lambda _text: None,
     ) -> None:
         self._host = host
         self._around = around
         self._store = store
         self._log = log
+        self._show = show
         self._failing = False
 
     def publish(self, report: CycleReport) -> None:
         """Write status.json and the text for Glances; a failure is said once."""
         status = document(report, self._host, self._around())
-        failed = self._store.write(status, "\n".join(lines(status)))
+        text = "\n".join(lines(status))
+        self._show(text)
+        failed = self._store.write(status, text)
         if failed and not self._failing:
             self._log.warning("status.write_failed", cause=failed)
         elif self._failing and not failed:

@@ -90,6 +90,7 @@ class FakeHost:
     taken_bytes: int = 0
     plans: list[Plan] = field(default_factory=list)
     closed: bool = False
+    doubted: tuple[str, ...] = ()
     step_s: float = 0.01
 
     # Clock
@@ -211,6 +212,10 @@ class FakeHost:
             Resource.MEMORY: int(plan.memory.lease),
             Resource.DISK: sum(part.lease_bytes for part in plan.disk.parts),
         }
+
+    def doubts(self) -> tuple[str, ...]:
+        """What a test has put into `doubted`."""
+        return self.doubted
 
     def states(self) -> PerResource[StresserState]:
         """Nothing to tell of a model."""

@@ -123,7 +123,12 @@ PARTS = {
     "optimizer.adapters.instance_lock": {"optimizer.adapters.identity"},
     "optimizer.adapters.mark": {"optimizer.adapters.identity"},
     "optimizer.adapters.roster": {"optimizer.adapters.identity"},
-    "optimizer.adapters.stresser_process": {"optimizer.adapters.identity"},
+    "optimizer.adapters.pulse": {"optimizer.adapters.identity"},
+    "optimizer.adapters.stresser_process": {
+        "optimizer.adapters.identity",
+        "optimizer.adapters.pulse",
+        "optimizer.adapters.stresser_reports",
+    },
     "optimizer.adapters.log": {"optimizer.adapters.log_file"},
     "optimizer.adapters.cgroups": {"optimizer.adapters.mountinfo"},
     "optimizer.adapters.cpu_scope": {

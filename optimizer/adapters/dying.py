@@ -13,6 +13,8 @@ AGAIN_S = 1.0
 ALARM_S = 5.0
 """After so long a person is told, once: only the kernel can keep a killed process so long."""
 
+_LATE_S = 2.0
+
 
 class Dying:
     """Keeps those that were ended until the kernel says that they are gone.
@@ -78,6 +80,15 @@ class Dying:
         if not pids:
             return None
         return f"killed, but still there: {', '.join(map(str, pids))}; none is started meanwhile"
+
+    def untold(self) -> tuple[str, ...]:
+        """Those that should have gone by now and of whom nobody was told, for nobody has looked."""
+        now_s = self._monotonic()
+        return tuple(
+            f"{process.resource.value} stresser {process.pid} was ended {now_s - since_s:.0f} s ago"
+            for process, since_s in self._since_s.items()
+            if process not in self._told and now_s - since_s > ALARM_S + _LATE_S
+        )
 
     def _tell(self, process: StresserProcess, for_s: float) -> None:
         if self._log is None:

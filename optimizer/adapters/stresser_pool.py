@@ -10,7 +10,7 @@ from pathlib import Path
 
 from optimizer.adapters.dying import Dying
 from optimizer.adapters.roster import Listed
-from optimizer.adapters.stresser_process import StresserProcess, path_of
+from optimizer.adapters.stresser_process import TTL_S, StresserProcess, path_of
 from optimizer.counters import OwnCounters
 from optimizer.model import (
     Decision,
@@ -98,12 +98,14 @@ class StresserPool:
             if over is not None and process in self._running[process.resource]:
                 exits.append(over)
                 self._ended(process, over)
+        used_s = self.cpu_used_s()
+        exits += self._silenced()
         if self._dying:
             self._reap()
         self._tell_who()
         return Observation(
             own=OwnCounters(
-                cpu_s=self.cpu_used_s(),
+                cpu_s=used_s,
                 memory_bytes=self._held(Resource.MEMORY),
                 disks=self._held_on(),
             ),
@@ -112,6 +114,22 @@ class StresserPool:
             taken_bytes=taken_bytes,
             refused=self._refused(),
         )
+
+    def _silenced(self) -> list[StresserExit]:
+        """End those of which a process was stopped: its lease ran out, but no alarm ends it."""
+        now_s, exits = self._monotonic(), []
+        for process in [p for processes in self._running.values() for p in processes]:
+            why = process.silent(now_s)
+            if why is not None and process in self._running[process.resource]:
+                over = StresserExit(
+                    resource=process.resource,
+                    cause=ExitCause.EXPIRED,
+                    detail=f"ended by us: {why}",
+                    path=process.path,
+                )
+                exits.append(over)
+                self._ended(process, over)
+        return exits
 
     def cpu_used_s(self) -> float:
         """CPU seconds of the controller and of all stressers, ended ones included."""
@@ -178,6 +196,17 @@ class StresserPool:
     def _cpus_changed(self, resource: Resource) -> bool:
         running = bool(self._running[Resource.CPU])
         return resource is Resource.CPU and running and self._cpu_room() != self._room
+
+    def doubts(self) -> tuple[str, ...]:
+        """What was decided and is not so; empty when all obey, or are known not to."""
+        now_s = self._monotonic()
+        deaf = [
+            f"{process.resource.value} stresser {process.pid} has taken no lease for {late_s:.0f} s"
+            for processes in self._running.values()
+            for process in processes
+            if (late_s := process.unleased_s(now_s)) > TTL_S
+        ]
+        return (*deaf, *self._dying.untold())
 
     def states(self) -> PerResource[StresserState]:
         """What runs, by which kernel means, and what went wrong last."""

@@ -10,16 +10,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from pathlib import Path
-
-import psutil
 
 from optimizer.adapters import identity
 from optimizer.adapters.identity import Identity, identify
+from optimizer.adapters.pulse import Pulse
+from optimizer.adapters.stresser_reports import reports_of
 from optimizer.model import ExitCause, Resource, StresserExit
 from stressers import lease
 
+TTL_S = lease.TTL_S
 _PROGRAM = Path(lease.__file__).with_name("__main__.py")
 _REPORT_LIMIT_BYTES = 1 << 20
 """A report without an end beyond this is thrown away; ours are below a page per worker."""
@@ -67,12 +67,13 @@ class StresserProcess:
         self.place: str | None = None
         self._error: str | None = None
         self._limit: tuple[str, float] | None = None
-        self._cpu_s: dict[int, float] = {}
+        self._pulse = Pulse()
         self.stirred = False
         self.taken_bytes = 0
         self.refused = False
         self._stuck_since_s: float | None = None
         self._sent: tuple[float, float] = (-1.0, float("-inf"))
+        self._started_s = time.monotonic()
         self._watched = False
         self._buffer = b""
         life_read, self._life_write = _life_pipe()
@@ -99,7 +100,7 @@ class StresserProcess:
         self.pids = (self._process.pid,)
         crew = identify(self._process.pid, parent=os.getpid())
         self.known: tuple[Identity, ...] = () if crew is None else (crew,)
-        self._reports = _reports_of(self._process)
+        self._reports = reports_of(self._process)
 
     @property
     def pid(self) -> int:
@@ -182,20 +183,11 @@ class StresserProcess:
 
     def cpu_s(self) -> float:
         """CPU seconds used by all of its processes until now; never falls."""
-        return self._count(self.pids)
+        return self._pulse.count(self.pids)
 
     def cpu_s_at_end(self) -> float:
         """The same once it was ended: then a pid may be somebody else's already."""
-        return self._count(tuple(who.pid for who in self.known if identity.runs(who)))
-
-    def _count(self, pids: tuple[int, ...]) -> float:
-        used = self._cpu_s
-        for pid in pids:
-            now = process_cpu_s(pid)
-            # A clock that has fallen is that of another process with the same pid.
-            if now is not None and now >= used.get(pid, 0.0):
-                used[pid] = now
-        return sum(used.values())
+        return self._pulse.count(tuple(who.pid for who in self.known if identity.runs(who)))
 
     def ended(self) -> StresserExit | None:
         """How it ended; None while it lives."""
@@ -224,6 +216,17 @@ class StresserProcess:
         elif self._stuck_since_s is None:
             self._stuck_since_s = now_s
         return self._stuck_since_s is not None and now_s - self._stuck_since_s >= _STUCK_S
+
+    def silent(self, now_s: float) -> str | None:
+        """Which of its processes was stopped, and holds what it held; None when all run.
+
+        No alarm ends such a one. What waits in the kernel is `stuck`.
+        """
+        return self._pulse.silent(self.pids, now_s)
+
+    def unleased_s(self, now_s: float) -> float:
+        """For how long it has taken no lease: a second, unless its input is full."""
+        return now_s - max(self._sent[1], self._started_s)
 
     def kill(self) -> None:
         """End it and its workers at once, without waiting."""
@@ -276,24 +279,6 @@ def path_of(arguments: tuple[str, ...]) -> str | None:
     return named.get("--path")
 
 
-def process_cpu_s(pid: int) -> float | None:
-    """CPU seconds that a process has used; None when it is gone.
-
-    On Linux from its CPU clock, exact to the nanosecond and without opening a
-    file: clock_getcpuclockid(3) makes the id by this formula.
-    """
-    if sys.platform == "linux":
-        try:
-            return time.clock_gettime((~pid << 3) | 2)
-        except OSError:
-            return None
-    try:
-        times = psutil.Process(pid).cpu_times()
-    except psutil.Error:
-        return None
-    return float(times.user + times.system)
-
-
 _SMALLEST_CHANGE = {
     Resource.CPU: 0.001,
     Resource.MEMORY: float(2 << 20),
@@ -309,48 +294,3 @@ def _list(value: object) -> list[object]:
 def _life_pipe() -> tuple[int | None, int | None]:
     """A pipe on which nothing is ever written; the stresser is killed when its end is closed."""
     return os.pipe() if sys.platform == "linux" else (None, None)
-
-
-class _PolledReports:
-    """The stresser's output, read without ever waiting for it."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-
-    def read(self) -> bytes:
-        try:
-            return os.read(self.descriptor, 1 << 16)
-        except (BlockingIOError, OSError):
-            return b""
-
-
-class _ThreadedReports:
-    """The same for Windows, whose pipes cannot be polled: a thread reads them."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        self._chunks: deque[bytes] = deque(maxlen=256)
-        threading.Thread(target=self._pump, daemon=True).start()
-
-    def _pump(self) -> None:
-        with contextlib.suppress(OSError):
-            while chunk := os.read(self.descriptor, 1 << 16):
-                self._chunks.append(chunk)
-
-    def read(self) -> bytes:
-        chunks = []
-        while self._chunks:
-            chunks.append(self._chunks.popleft())
-        return b"".join(chunks)
-
-
-def _reports_of(process: subprocess.Popen[bytes]) -> _PolledReports | _ThreadedReports:
-    stdin, stdout = process.stdin, process.stdout
-    if stdin is None or stdout is None:
-        message = "the stresser was started without pipes"
-        raise OSError(message)
-    if sys.platform == "win32":
-        return _ThreadedReports(stdout.fileno())
-    os.set_blocking(stdin.fileno(), False)
-    os.set_blocking(stdout.fileno(), False)
-    return _PolledReports(stdout.fileno())
