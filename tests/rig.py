@@ -27,9 +27,18 @@ QUIET = {
 
 
 class DaemonRig:
-    """A daemon that was started by a test; ended by it at the latest when the test ends."""
+    """A daemon that was started by a test; ended by it at the latest when the test ends.
 
-    def __init__(self, folder: Path, words: tuple[str, ...], settings: dict[str, str]) -> None:
+    `program` is what Python is to run.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        words: tuple[str, ...],
+        settings: dict[str, str],
+        program: tuple[str, ...] = ("-m", "optimizer"),
+    ) -> None:
         self.folder = folder
         self.options = [
             word
@@ -40,7 +49,7 @@ class DaemonRig:
         self.errors = folder.parent / f"{folder.name}.stderr"
         with self.errors.open("wb") as stderr:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "optimizer", "run", *self.options],
+                [sys.executable, *program, "run", *self.options],
                 stderr=stderr,
                 stdin=subprocess.DEVNULL,
                 env=environment(),
@@ -102,10 +111,12 @@ def optimizer(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 @contextlib.contextmanager
-def daemon(folder: Path, *words: str, **settings: str) -> Iterator[DaemonRig]:
+def daemon(
+    folder: Path, *words: str, program: tuple[str, ...] = ("-m", "optimizer"), **settings: str
+) -> Iterator[DaemonRig]:
     """A running daemon; killed in the end if it still runs."""
     folder.mkdir(parents=True, exist_ok=True)
-    rig = DaemonRig(folder, words, settings)
+    rig = DaemonRig(folder, words, settings, program)
     try:
         yield rig
     finally:

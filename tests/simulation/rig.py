@@ -27,6 +27,7 @@ class Rig:
         self.switch = FakeSwitch()
         self.notifier = FakeNotifier()
         self.log = FakeLog()
+        self.verified_s: list[float] = []
         self.settled = Settled(policy=rules or policy(), interval_s=interval_s, period_days=30)
         self.daemon = Daemon(
             Ports(
@@ -41,6 +42,7 @@ class Rig:
             settled=lambda: self.settled,
             disk_reason=lambda: disk_reason,
             tend=self._tend,
+            verified=lambda: self.verified_s.append(self.host.now_s),
             own_hours=known_until(self.host.utc(), used_s),
         )
         self._until_s = float("inf")
