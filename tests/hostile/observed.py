@@ -1,23 +1,43 @@
-"""Runs trials in an observer process and puts their figures into words."""
+"""Runs trials in an observer process, checks what each has left, and tells the figures."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.loopdev import volume
 from tests.rig import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 DAEMON = [sys.executable, "-m", "optimizer", "run"]
 """How a daemon is started; the working directory has the package."""
+DISK_LEFT_BYTES = 64 << 10
+"""What an ext4 may take for itself meanwhile: a block of a directory, of extents, of a bitmap."""
+SIZE_MB = 4096
+
+Trial = dict[str, Any]
 
 
-def run_trials(module: str, order: dict[str, Any]) -> list[dict[str, Any]]:
-    """Have a module of this folder do what the order says: one result for each trial."""
+@contextlib.contextmanager
+def disk(folder: Path, *, size_mb: int = SIZE_MB) -> Iterator[str | None]:
+    """A filesystem for the daemon to hold, None where there can be none."""
+    with contextlib.ExitStack() as stack:
+        mount = None
+        with contextlib.suppress(pytest.skip.Exception):
+            mount = str(stack.enter_context(volume("ext4", folder, size_mb=size_mb)).mount)
+        yield mount
+
+
+def run_trials(module: str, folder: Path, count: int, **more: object) -> list[Trial]:
+    """Have a module of this folder make so many trials; see scene.py for the order."""
+    order = {"command": DAEMON, "folder": str(folder), "disk": None, "trials": count, **more}
     with subprocess.Popen(
         [sys.executable, "-m", f"tests.hostile.{module}", json.dumps(order)],
         stdout=subprocess.PIPE,
@@ -31,7 +51,42 @@ def run_trials(module: str, order: dict[str, Any]) -> list[dict[str, Any]]:
             assert observer.wait(timeout=60) == 0, f"{module} failed, see above"
         finally:
             observer.kill()
+    assert len(results) == count
     return results
+
+
+def check_left(trial: Trial) -> None:
+    """After a trial nobody lives and nothing is held; files are those of the next start."""
+    assert trial["orphans"] == 0, trial
+    assert not trial["memory_left"], trial
+    assert (trial["disk_left"] or 0) <= DISK_LEFT_BYTES, trial
+    assert trial["files"] == [], trial
+    assert trial["in_groups"] == 0, trial
+    assert trial["groups"] <= 1, trial
+
+
+def told_left(trials: list[Trial]) -> str:
+    """What all of them have left, in a line."""
+    return (
+        f"  left: {sum(one['orphans'] for one in trials)} processes, "
+        f"memory {_most(trials, 'memory_left')} bytes, "
+        f"disk {_most(trials, 'disk_left')} bytes, "
+        f"{sum(len(one['files']) for one in trials)} files, "
+        f"{sum(len(one['fragments']) for one in trials)} fragments of state files, "
+        f"{sum(one['groups'] for one in trials)} empty control groups until the next start"
+    )
+
+
+def told_held(trials: list[Trial]) -> str:
+    """What they held on average when it happened, and how long a trial takes."""
+    memory, space, took_s = (
+        sum(one[key] for one in trials) / len(trials)
+        for key in ("memory_held", "disk_held", "seconds")
+    )
+    return (
+        f"  held: {memory / 2**20:.0f} MiB of memory and {space / 2**20:.0f} MiB of disk "
+        f"on average; {took_s:.2f} s a trial"
+    )
 
 
 def ms(values: Sequence[float]) -> str:
@@ -41,3 +96,9 @@ def ms(values: Sequence[float]) -> str:
     ranked = sorted(values)
     p50, p99 = (ranked[-(-len(ranked) * share // 100) - 1] for share in (50, 99))
     return f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, at most {ranked[-1]:.1f} ms"
+
+
+def _most(trials: list[Trial], key: str) -> int | str:
+    """The largest, for what was left once would stay; "unknown" where nobody could count."""
+    known = [one[key] for one in trials if one[key] is not None]
+    return max(known) if known else "unknown"

@@ -1,0 +1,152 @@
+"""A folder, a filesystem and a configuration for one daemon after another; standard library only."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.hostile import leftovers
+from tests.hostile.observer import Observer, Seen, text
+
+MIB = 1 << 20
+SETTINGS = {
+    "GLANCES_ENABLED": "false",
+    "CHECK_INTERVAL_SECONDS": "1",
+    "HOLD_OFF_SECONDS": "1",
+    "TARGET_CPU": "80",
+    "MEMORY_RISE_MB_PER_MINUTE": "60000",
+    "DISK_RISE_MB_PER_SECOND": "1024",
+}
+MEMORY_POINTS = 4.0
+"""Held beside what the host uses: about a GiB of 24."""
+DISK_PERCENT = 40.0
+
+
+class Scene:
+    """Where the trials of one order take place.
+
+    The order has `command`, which runs a daemon and is followed by the
+    configuration file; `folder` for the daemon, which does not exist yet;
+    `disk`, a mounted filesystem of our own or null; `seed`. `more` are further
+    settings.
+    """
+
+    def __init__(self, order: dict[str, Any], **more: str) -> None:
+        self.order = order
+        self.command: list[str] = order["command"]
+        self.folder = Path(order["folder"])
+        self.disk = Path(order["disk"]) if order["disk"] else None
+        self.chance = random.Random(order["seed"])
+        self.observer = Observer()
+        self.file = self.folder.with_suffix(".env")
+        self.errors = self.folder.with_suffix(".stderr")
+        self.group: Path | None = None
+        self._more = more
+        self._free_bytes = leftovers.free_bytes(self.disk) if self.disk else 0
+        self.folder.mkdir()
+
+    def start(self, *words: str) -> Seen:
+        """Start a daemon with its usual load; `words` come before the configuration file."""
+        (self.folder / "state" / "inhibit").unlink(missing_ok=True)
+        self.configure()
+        command = [*self.command, *words, "--config", str(self.file)]
+        return self.observer.start(command, self.errors, self.group)
+
+    def configure(
+        self, memory_points: float = MEMORY_POINTS, disk_percent: float = DISK_PERCENT
+    ) -> None:
+        """Write the configuration: so much memory beside what others use now, and so much disk."""
+        own_ratio = self.observer.held_bytes() / _meminfo("MemTotal")
+        target = min(80.0, 100 * (used_ratio() - own_ratio) + memory_points)
+        settings = {
+            **SETTINGS,
+            "WORKSPACE_DIR": str(self.folder),
+            "TARGET_MEMORY": f"{target:.2f}",
+            "TARGET_DISK": f"{disk_percent:g}" if self.disk else "0",
+            "DISK_STRESS_PATH": str(self.disk or ""),
+            **self._more,
+        }
+        replace(self.file, "".join(f"{key}={value}\n" for key, value in settings.items()))
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send the daemon a signal."""
+        if self.observer.daemon is not None:
+            self.observer.daemon.signal(number)
+
+    def rest(self, most_s: float) -> None:
+        """Look for a random time."""
+        self.observer.pause(self.chance.uniform(0, most_s))
+
+    def holds(self, least_bytes: int, deadline_s: float = 5.0) -> bool:
+        """Wait until so much memory is held; whether it was before the deadline."""
+        return self.observer.wait(lambda: self.observer.held_bytes() >= least_bytes, deadline_s)
+
+    def on_disk_bytes(self) -> int:
+        """What is held of the filesystem."""
+        return self._free_bytes - leftovers.free_bytes(self.disk) if self.disk else 0
+
+    def memory_bytes(self) -> int:
+        """What is held of the memory, as the kernel counts it where it does."""
+        counted = leftovers.memory_bytes(self.group)
+        return self.observer.held_bytes() if counted is None else counted
+
+    def left(self, daemon: Seen) -> dict[str, Any]:
+        """What there still is of a daemon that has ended."""
+        disks = [self.disk] if self.disk else []
+        odd, fragments = leftovers.files(self.folder, *disks)
+        groups, in_groups = leftovers.groups(daemon.pid)
+        return {
+            "memory_left": leftovers.memory_bytes(self.group),
+            "disk_left": leftovers.disk_bytes(self.disk, self._free_bytes),
+            "files": odd,
+            "fragments": fragments,
+            "groups": groups,
+            "in_groups": in_groups,
+        }
+
+
+def ordered() -> dict[str, Any]:
+    """The order on the command line."""
+    order: dict[str, Any] = json.loads(sys.argv[1])
+    return order
+
+
+def tell(results: Iterator[dict[str, Any]]) -> None:
+    """Print each result on a line of its own."""
+    for result in results:
+        print(json.dumps(result), flush=True)
+
+
+def after_ms(begun_s: float, seen: list[Seen], late_s: list[float] | None = None) -> float:
+    """How long after that time the last of them ended, 0 when all had ended before."""
+    ends_s = [one.died_s for one in seen if one.died_s is not None] + (late_s or [])
+    return 1000 * max(0.0, max(ends_s, default=begun_s) - begun_s)
+
+
+def used_ratio() -> float:
+    """What the host uses of its memory now, 0 to 1."""
+    return 1 - _meminfo("MemAvailable") / _meminfo("MemTotal")
+
+
+def _meminfo(key: str) -> int:
+    told = dict(line.split(":") for line in text("/proc/meminfo").splitlines())
+    return int(told[key].split()[0]) * 1024
+
+
+def cpu_ticks() -> tuple[int, int]:
+    """Clock ticks of all CPUs since the boot: idle, and all. Source: proc(5), /proc/stat."""
+    ticks = [int(word) for word in text("/proc/stat").split("\n", 1)[0].split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)
+
+
+def replace(path: Path, content: str) -> None:
+    """Put a file in the place of another one."""
+    beside = path.with_name(f"{path.name}.new")
+    beside.write_text(content, encoding="utf-8")
+    os.replace(beside, path)
