@@ -26,6 +26,7 @@ from optimizer.adapters.steady import steady_s
 from optimizer.adapters.stresser_pool import StresserPool
 from optimizer.adapters.switch import FileSwitch
 from optimizer.adapters.systemd_notify import SystemdNotify
+from optimizer.atomic import sweep
 from optimizer.control.brake import OwnHours, known_until, midnight
 from optimizer.derive import Machine, derive, look
 from optimizer.directories import (
@@ -48,6 +49,8 @@ from optimizer.upkeep import Derived, Upkeep
 
 DETAIL_CHARS = 300
 """Longest detail of an event that is kept; the log has the whole of it."""
+ORDER_WRITTEN_S = 60.0
+"""A command that pauses has written its file within this time, or it was killed."""
 GROUP_REMOVE_S = 0.5
 """How long the end waits for the workers' group to be empty."""
 
@@ -106,6 +109,8 @@ def _run_locked(
     machine = look(settings)
     holding = running(directories)
     runtime = directories.runtime
+    sweep(runtime)
+    sweep(directories.state, before_utc_s=clock.utc() - ORDER_WRITTEN_S)
     history = SqliteHistory(
         directories.state / HISTORY_NAME, period_days=settings.monitor_period_days, log=log
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
+import stat
 import sys
 import time
 from contextlib import ExitStack, suppress
@@ -11,6 +14,7 @@ from pathlib import Path
 _SHARING_RETRIES = 20
 """On Windows a file cannot be replaced while somebody reads it; readers are done sooner."""
 _SHARING_PAUSE_S = 0.01
+_FRAGMENT = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
 _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
@@ -22,11 +26,11 @@ def replace_file(path: Path, content: bytes, *, durable: bool, mode: int = 0o644
     leaves the old or the new content; without it a cut may leave an empty
     file. `mode` does not depend on the umask; Windows ignores it. A symbolic
     link at `path` is replaced, not followed. A process killed in here can
-    leave one file named `.<name>.*.tmp` behind.
+    leave one file named `.<name>.*.tmp` behind; see sweep().
 
     Raises OSError.
     """
-    name = path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
+    name = _beside(path)
     descriptor = os.open(name, _CREATE_FLAGS, 0o600)
     with ExitStack() as undo:
         undo.callback(_remove, name)
@@ -43,6 +47,22 @@ def replace_file(path: Path, content: bytes, *, durable: bool, mode: int = 0o644
         sync_directory(path.parent)
 
 
+def sweep(directory: Path, *, before_utc_s: float = math.inf) -> None:
+    """Remove what killed processes have left of replace_file(); never raises.
+
+    Only files last written before that time, for a younger one may be about
+    to be renamed; without it all, where nobody else writes.
+    """
+    with suppress(OSError):
+        for path in list(directory.iterdir()):
+            if not _FRAGMENT.fullmatch(path.name):
+                continue
+            with suppress(OSError):
+                found = path.lstat()
+                if stat.S_ISREG(found.st_mode) and found.st_mtime < before_utc_s:
+                    path.unlink()
+
+
 def sync_directory(directory: Path) -> None:
     """Make renames and removals in a directory survive a power cut; nothing to do on Windows.
 
@@ -55,6 +75,10 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.urandom(8).hex()}.tmp")
 
 
 def _remove(name: Path) -> None:

@@ -21,7 +21,7 @@ from tests.hostile.observer import Observer, Seen
 from tests.hostile.scene import MIB, Scene, after_ms, ordered, tell
 
 FAULTS = ("stopped", "deadlock", "blocked", "deaf")
-PLACES = ("sensors", "cpu sensor", "switch", "stressers", "history", "status")
+PLACES = ("sensors", "switch", "stressers", "history", "status")
 GIVE_UP_S = 14.0
 """A stresser that never got a lease waits 10 s for it; it holds nothing."""
 _BARE_BYTES = 24 * MIB

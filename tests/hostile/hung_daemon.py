@@ -27,7 +27,6 @@ from optimizer.publish import Publisher
 
 PLACES: dict[str, tuple[type[Any], str]] = {
     "sensors": (HostSensors, "read"),
-    "cpu sensor": (HostSensors, "read_cpu"),
     "switch": (FileSwitch, "inhibit"),
     "stressers": (StresserPool, "apply"),
     "history": (SqliteHistory, "append"),

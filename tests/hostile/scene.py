@@ -1,4 +1,4 @@
-"""A folder, a filesystem and a configuration for one daemon after another; standard library only."""
+"""Folder, filesystem and configuration of one daemon after another; standard library only."""
 
 from __future__ import annotations
 

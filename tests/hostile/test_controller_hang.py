@@ -72,7 +72,7 @@ def test_a_hung_controller_loses_its_load(tmp_path: Path, figure: Callable[[str]
 def test_a_hundred_hung_controllers_lose_their_load(
     tmp_path: Path, figure: Callable[[str], None], trials_wanted: int | None
 ) -> None:
-    """A hundred, in four ways and six places: with none failed, at most 3 in 100 may (95 %)."""
+    """A hundred, in four ways and five places: with none failed, at most 3 in 100 may (95 %)."""
     trials = hang(tmp_path, trials_wanted or 100, 2)
     tell(trials, figure)
     check(trials)
