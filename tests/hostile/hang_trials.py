@@ -2,8 +2,8 @@
 
     python -m tests.hostile.hang_trials ORDER
 
-See scene.py; `hung` in the order starts hung_daemon.py. This process is the
-observer: standard library only.
+See scene.py; but for those that are stopped, the daemon is altered_daemon.py.
+This process is the observer: standard library only.
 """
 
 from __future__ import annotations
@@ -110,10 +110,9 @@ class Hangs:
 
     def _start(self, fault: str, place: str) -> Seen:
         if fault == "stopped":
-            self._scene.command = self._scene.order["command"]
             return self._scene.start()
-        self._scene.command = self._scene.order["hung"]
-        return self._scene.start(fault, place, str(self._sign), "run")
+        hang = {"fault": fault, "place": place, "sign": str(self._sign)}
+        return self._scene.start_altered(hang=hang)
 
     def _hang(self, daemon: Seen, fault: str) -> float:
         """Make it hang, and wait until it does: since when, 0 when it never did."""

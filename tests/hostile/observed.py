@@ -51,7 +51,6 @@ def run_trials(module: str, folder: Path, count: int, **more: object) -> list[Tr
             assert observer.wait(timeout=60) == 0, f"{module} failed, see above"
         finally:
             observer.kill()
-    assert len(results) == count
     return results
 
 

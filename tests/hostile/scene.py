@@ -31,10 +31,9 @@ DISK_PERCENT = 40.0
 class Scene:
     """Where the trials of one order take place.
 
-    The order has `command`, which runs a daemon and is followed by the
-    configuration file; `folder` for the daemon, which does not exist yet;
-    `disk`, a mounted filesystem of our own or null; `seed`. `more` are further
-    settings.
+    The order has `command`, a Python and what runs a daemon with it; `folder`
+    for the daemon, which does not exist yet; `disk`, a mounted filesystem of
+    our own or null; `seed`. `more` are further settings.
     """
 
     def __init__(self, order: dict[str, Any], **more: str) -> None:
@@ -51,12 +50,21 @@ class Scene:
         self._free_bytes = leftovers.free_bytes(self.disk) if self.disk else 0
         self.folder.mkdir()
 
-    def start(self, *words: str) -> Seen:
-        """Start a daemon with its usual load; `words` come before the configuration file."""
+    def start(self) -> Seen:
+        """Start a daemon with its usual load."""
+        return self._start(self.command)
+
+    def start_altered(self, **alteration: object) -> Seen:
+        """The same with altered_daemon.py."""
+        python = self.command[0]
+        return self._start(
+            [python, "-m", "tests.hostile.altered_daemon", json.dumps(alteration), "run"]
+        )
+
+    def _start(self, command: list[str]) -> Seen:
         (self.folder / "state" / "inhibit").unlink(missing_ok=True)
         self.configure()
-        command = [*self.command, *words, "--config", str(self.file)]
-        return self.observer.start(command, self.errors, self.group)
+        return self.observer.start([*command, "--config", str(self.file)], self.errors, self.group)
 
     def configure(
         self, memory_points: float = MEMORY_POINTS, disk_percent: float = DISK_PERCENT

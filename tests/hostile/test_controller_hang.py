@@ -21,13 +21,12 @@ PROMISED_S = TTL_S + 1.0
 """All load is gone by then."""
 GENEROUS_S = TTL_S + 4.0
 """The same on a machine that others use as well."""
-HUNG = [sys.executable, "-m", "tests.hostile.hung_daemon"]
 
 
 def hang(folder: Path, count: int, seed: int) -> list[Trial]:
     """So many trials."""
     with disk(folder) as mount:
-        return run_trials("hang_trials", folder / "work", count, disk=mount, seed=seed, hung=HUNG)
+        return run_trials("hang_trials", folder / "work", count, disk=mount, seed=seed)
 
 
 def tell(trials: list[Trial], figure: Callable[[str], None]) -> None:
