@@ -52,6 +52,7 @@ def tell(trials: list[Trial], figure: Callable[[str], None]) -> None:
 
 def check(trials: list[Trial]) -> None:
     """What must hold in each of them."""
+    assert trials
     for one in trials:
         assert one["reached"], one
         assert one["load_ms"] <= 1000 * GENEROUS_S, one

@@ -18,16 +18,18 @@ from tests.rig import daemon, eventually
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a child subreaper and pidfd")
 
 
-def kill(folder: Path, count: int, seed: int) -> list[Trial]:
+def kill(folder: Path, count: int, seed: int, figure: Callable[[str], None]) -> None:
     """So many trials; a daemon starts and ends in good order after them."""
     with disk(folder) as mount:
         trials = run_trials("kill_trials", folder / "work", count, disk=mount, seed=seed)
+    tell(trials, figure)
+    check(trials)
+    assert len(trials) == count
     with daemon(folder / "work", TARGET_CPU="0") as rig:
         eventually(lambda: rig.status().get("pid") == rig.pid, what="a new daemon")
         assert rig.stop() == 0
     left = [path.name for path in (folder / "work").rglob("*") if path.is_file()]
     assert sorted(left) == ["history.sqlite3", "optimizer.log"]
-    return trials
 
 
 def tell(trials: list[Trial], figure: Callable[[str], None]) -> None:
@@ -62,9 +64,7 @@ def test_nothing_is_left_of_a_killed_controller(
     tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
     """Each moment once: nobody lives 5 s later, no memory, no disk space and no file is left."""
-    trials = kill(tmp_path, 9, 1)
-    tell(trials, figure)
-    check(trials)
+    kill(tmp_path, 9, 1, figure)
 
 
 @pytest.mark.long
@@ -72,6 +72,4 @@ def test_nothing_is_left_of_a_thousand_killed_controllers(
     tmp_path: Path, figure: Callable[[str], None], trials_wanted: int | None
 ) -> None:
     """A thousand: with no orphan, at most 3 in 1,000 kills may leave one (95 %)."""
-    trials = kill(tmp_path, trials_wanted or 1000, 2)
-    tell(trials, figure)
-    check(trials)
+    kill(tmp_path, trials_wanted or 1000, 2, figure)
