@@ -62,7 +62,7 @@ class Kills:
         return {
             "moment": moment,
             "reached": reached,
-            "code": observer.code,
+            "code": daemon.code,
             "processes": len(known) + len(observer.late),
             "unseen": len(observer.late),
             "orphans": orphans,

@@ -29,7 +29,7 @@ _SUBREAPER, _PDEATHSIG = 36, 1
 class Seen:
     """One process below the daemon, from the first look at it on."""
 
-    __slots__ = ("at_s", "born", "crew", "died_s", "fd", "kind", "pid")
+    __slots__ = ("at_s", "born", "code", "crew", "died_s", "fd", "kind", "pid")
 
     def __init__(self, pid: int, fd: int, at_s: float) -> None:
         self.pid = pid
@@ -37,6 +37,7 @@ class Seen:
         self.at_s = at_s
         self.died_s: float | None = None
         self.born = born(pid)
+        self.code: int | None = None
         self.kind = ""
         self.crew = False
 
@@ -74,25 +75,30 @@ class Observer:
             raise OSError(ctypes.get_errno(), "cannot become a child subreaper")
         self.seen: dict[int, Seen] = {}
         self.daemon: Seen | None = None
-        self.code: int | None = None
+        self._daemons: set[int] = set()
         self.late: list[float] = []
         """When processes ended that no look had seen before."""
         self._poll = select.poll()
         self._fds: dict[int, Seen] = {}
 
-    def start(self, command: Sequence[str], errors: Path, group: Path | None = None) -> Seen:
-        """Start a daemon and watch it; what was known of an earlier one is forgotten."""
-        assert not self.living(), "the one before has left somebody"
-        self.forget()
+    def start(
+        self, command: Sequence[str], errors: Path, group: Path | None = None, *, more: bool = False
+    ) -> Seen:
+        """Start a daemon and watch it; with `more` beside others, else those are forgotten."""
+        if not more:
+            assert not self.living(), "the one before has left somebody"
+            self.forget()
         pid = os.fork()
         if pid == 0:
             try:
                 _become(command, errors, group)
             finally:
                 os._exit(127)
-        self.daemon = self._watch(pid)
-        assert self.daemon is not None, f"{command} ended at once"
-        return self.daemon
+        started = self._watch(pid)
+        assert started is not None  # it is reaped by us alone
+        self.daemon = self.daemon or started
+        self._daemons.add(pid)
+        return started
 
     def forget(self) -> None:
         """Let go of all that was known."""
@@ -101,7 +107,8 @@ class Observer:
                 self._poll.unregister(one.fd)
             os.close(one.fd)
         self.seen, self._fds, self.late = {}, {}, []
-        self.daemon, self.code = None, None
+        self.daemon = None
+        self._daemons.clear()
 
     def look(self) -> None:
         """Find processes that are new, see who has ended, and reap."""
@@ -136,13 +143,11 @@ class Observer:
         """Living stressers of that kind ("": any), crews or workers alone or both."""
         for one in self.living():
             if not one.kind:
-                _name(one, self.daemon)
+                self._name(one)
         return [
             one
             for one in self.living()
-            if (one.kind == kind or (not kind and one.kind))
-            and one is not self.daemon
-            and crews in {None, one.crew}
+            if (one.kind == kind or (not kind and one.kind)) and crews in {None, one.crew}
         ]
 
     def spawns(self, kind: str) -> list[float]:
@@ -175,10 +180,17 @@ class Observer:
         except OSError:
             return None  # it has ended since, and is reaped and counted as late when it was ours
         one = Seen(pid, fd, time.monotonic())
-        _name(one, self.daemon)
+        self._name(one)
         self.seen[pid] = self._fds[fd] = one
         self._poll.register(fd, select.POLLIN)
         return one
+
+    def _name(self, one: Seen) -> None:
+        """Tell crews and workers apart; a process between fork and exec has its parent's name."""
+        words = text(f"/proc/{one.pid}/cmdline").split("\0")
+        if "--leased" in words:
+            one.kind = next((word for word in words if word in KINDS), "")
+            one.crew = one.status("PPid") in self._daemons
 
     def _ends(self) -> None:
         for fd, _ in self._poll.poll(0):
@@ -198,8 +210,8 @@ class Observer:
                 self.late.append(time.monotonic())
             elif one.alive:
                 self._ends()
-            if one is not None and one is self.daemon:
-                self.code = os.waitstatus_to_exitcode(status)
+            if one is not None:
+                one.code = os.waitstatus_to_exitcode(status)
 
 
 def _become(command: Sequence[str], errors: Path, group: Path | None) -> None:
@@ -212,14 +224,6 @@ def _become(command: Sequence[str], errors: Path, group: Path | None) -> None:
     os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), 2)
     os.dup2(2, 1)
     os.execv(command[0], command)  # noqa: S606 - a shell would be another process
-
-
-def _name(one: Seen, daemon: Seen | None) -> None:
-    """Tell crews and workers apart; a process between fork and exec has its parent's name."""
-    words = text(f"/proc/{one.pid}/cmdline").split("\0")
-    if "--leased" in words and daemon is not None:
-        one.kind = next((word for word in words if word in KINDS), "")
-        one.crew = one.status("PPid") == daemon.pid
 
 
 def born(pid: int) -> str:

@@ -6,8 +6,10 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,8 @@ class Scene:
 
     The order has `command`, a Python and what runs a daemon with it; `folder`
     for the daemon, which does not exist yet; `disk`, a mounted filesystem of
-    our own or null; `seed`. `more` are further settings.
+    our own or null; `seed`. Configuration and output lie beside the folder or
+    the path `beside`. `more` are further settings.
     """
 
     def __init__(self, order: dict[str, Any], **more: str) -> None:
@@ -43,12 +46,12 @@ class Scene:
         self.disk = Path(order["disk"]) if order["disk"] else None
         self.chance = random.Random(order["seed"])
         self.observer = Observer()
-        self.file = self.folder.with_suffix(".env")
-        self.errors = self.folder.with_suffix(".stderr")
+        beside = Path(order.get("beside") or self.folder)
+        self.file = beside.with_suffix(".env")
+        self.errors = beside.with_suffix(".stderr")
         self.group: Path | None = None
         self._more = more
         self._free_bytes = leftovers.free_bytes(self.disk) if self.disk else 0
-        self.folder.mkdir()
 
     def start(self) -> Seen:
         """Start a daemon with its usual load."""
@@ -62,6 +65,7 @@ class Scene:
         )
 
     def _start(self, command: list[str]) -> Seen:
+        self.folder.mkdir(exist_ok=True)
         (self.folder / "state" / "inhibit").unlink(missing_ok=True)
         self.configure()
         return self.observer.start([*command, "--config", str(self.file)], self.errors, self.group)
@@ -95,6 +99,24 @@ class Scene:
         """Wait until so much memory is held; whether it was before the deadline."""
         return self.observer.wait(lambda: self.observer.held_bytes() >= least_bytes, deadline_s)
 
+    def within_target(self, memory_points: float = MEMORY_POINTS) -> bool:
+        """Whether not much more memory is held than asked for; others come and go meanwhile."""
+        most_bytes = (memory_points + 2.0) / 100 * _meminfo("MemTotal")
+        return self.observer.held_bytes() <= most_bytes
+
+    def said(self) -> str:
+        """All that the daemons have printed until now."""
+        return text(self.errors)
+
+    def rows(self) -> set[int]:
+        """The seconds of all rows of the history; none while it cannot be read."""
+        path = self.folder / "state" / "history.sqlite3"
+        try:
+            with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5)) as db:
+                return {utc_s for (utc_s,) in db.execute("SELECT utc_s FROM sample")}
+        except sqlite3.Error:
+            return set()
+
     def on_disk_bytes(self) -> int:
         """What is held of the filesystem."""
         return self._free_bytes - leftovers.free_bytes(self.disk) if self.disk else 0
@@ -103,6 +125,19 @@ class Scene:
         """What is held of the memory, as the kernel counts it where it does."""
         counted = leftovers.memory_bytes(self.group)
         return self.observer.held_bytes() if counted is None else counted
+
+    def end(self, daemon: Seen, deadline_s: float = 15.0) -> dict[str, Any]:
+        """End it with SIGTERM: its exit code, who had to be killed, and what is left.
+
+        `left_behind` tells that it has named somebody who was not dead yet.
+        """
+        said = len(self.said())
+        daemon.signal(signal.SIGTERM)
+        gone = self.observer.wait(self.observer.alone, deadline_s)
+        orphans = 0 if gone else self.observer.kill_all()
+        behind = "stresser.left_behind" in self.said()[said:]
+        left = {"code": daemon.code, "orphans": orphans, "left_behind": behind}
+        return {**left, **self.left(daemon)}
 
     def left(self, daemon: Seen) -> dict[str, Any]:
         """What there still is of a daemon that has ended."""

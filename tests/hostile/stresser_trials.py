@@ -28,8 +28,8 @@ STORM_S = 16.0
 CALM_S = 3.0
 """Between two faults of a resource, so that it is never tripped by the trials themselves."""
 FAULTS = {
-    "cpu": ("kill crew", "kill worker", "stop crew", "stop worker"),
-    "memory": ("kill crew", "kill worker", "stop crew", "stop worker", "oom"),
+    "cpu": ("stop worker", "kill crew", "stop crew", "kill worker"),
+    "memory": ("stop worker", "kill crew", "stop crew", "kill worker", "oom"),
     "disk": ("kill crew", "stop crew"),
 }
 _LOADED_BYTES = 96 * MIB
@@ -176,16 +176,11 @@ class Faults:
     def _end(self, daemon: Seen) -> dict[str, Any]:
         """End the daemon in good order: its exit code, all its spawns, and what is left."""
         spawns = {kind: self._observer.spawns(kind) for kind in self._kinds}
-        daemon.signal(signal.SIGTERM)
-        gone = self._observer.wait(self._observer.alone, 10.0)
-        orphans = 0 if gone else self._observer.kill_all()
         return {
             "kind": "end",
-            "code": self._observer.code,
-            "orphans": orphans,
             "most_spawns": {kind: most_within(times, 10.0) for kind, times in spawns.items()},
             "least_gap_s": {kind: least_gap_s(times) for kind, times in spawns.items()},
-            **self._scene.left(daemon),
+            **self._scene.end(daemon),
         }
 
 

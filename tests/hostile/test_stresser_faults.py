@@ -6,6 +6,7 @@ own counts the starts. See observer.py and stresser_trials.py.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile.observed import Trial, check_left, disk, ms, run_trials
+from tests.hostile.observed import Trial, check_end, disk, ms, run_trials
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a child subreaper and pidfd")
 
@@ -24,6 +25,7 @@ PAUSE_MS = 1000.0
 EARLY_MS = 100.0
 """Clocks of two processes, and a fault that is noticed before the observer has looked."""
 MOST_IN_10_S = 5
+SHORT = 4
 LONG_AFTER_MS = 15_000.0
 """A stresser that is stopped must be dead by then, however busy the host."""
 
@@ -32,7 +34,8 @@ def strike(
     folder: Path, count: int, seed: int, *, storm: bool = False
 ) -> tuple[list[Trial], Trial]:
     """So many faults, and what the daemon did meanwhile and left in the end."""
-    with disk(folder) as mount:
+    # A disk is tried again after ten seconds only, too long for the short form.
+    with disk(folder) if count > SHORT else contextlib.nullcontext() as mount:
         results = run_trials(
             "stresser_trials", folder / "work", count, disk=mount, seed=seed, storm=storm
         )
@@ -61,10 +64,8 @@ def check(faults: list[Trial], end: Trial) -> None:
         assert one["back_ms"] is not None, one
         pause_ms = HOLD_OFF_MS if one["kind"] == "memory" else PAUSE_MS
         assert one["back_ms"] >= pause_ms - EARLY_MS, one
-    assert end["code"] == 0, end
-    assert end["groups"] == 0, end
     check_starts(end)
-    check_left(end)
+    check_end(end)
 
 
 def check_starts(end: Trial) -> None:
@@ -78,8 +79,8 @@ def check_starts(end: Trial) -> None:
 def test_stressers_that_are_killed_or_stopped_come_back(
     tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
-    """CPU, memory and disk: what is left of them ends, and after a pause others are there."""
-    faults, end = strike(tmp_path, 7, 1)
+    """CPU and memory: what is left of them ends, and after a pause others are there."""
+    faults, end = strike(tmp_path, SHORT, 1)
     tell(faults, end, figure)
     check(faults, end)
 
@@ -100,11 +101,10 @@ def test_stressers_that_are_killed_at_sight_are_given_up(
     tmp_path: Path, figure: Callable[[str], None], seed: int
 ) -> None:
     """Never a storm: a start a second, five in ten seconds, then none until resumed."""
-    faults, end = strike(tmp_path, 1, seed, storm=True)
+    faults, end = strike(tmp_path, SHORT + 1, seed, storm=True)
     for one in faults:
         starts = ", ".join(f"{at_s:.1f}" for at_s in one["spawns"])
         figure(f"{one['kind']} stressers killed at sight: started after {starts} s")
         assert one["back"], one
-    assert end["code"] == 0, end
     check_starts(end)
-    check_left(end)
+    check_end(end)
