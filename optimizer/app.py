@@ -226,7 +226,10 @@ def _run_locked(
         mounts.close()
         history.close()
         for name in (STATUS_NAME, TEXT_NAME):
-            (runtime / name).unlink(missing_ok=True)
+            try:
+                (runtime / name).unlink(missing_ok=True)
+            except OSError as exc:  # a filesystem that has become read-only
+                log.warning("status.left_behind", path=str(runtime / name), cause=str(exc))
 
 
 def enrol_page(roster: Roster, page: GlancesWeb) -> None:
