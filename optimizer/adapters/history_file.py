@@ -6,6 +6,7 @@ import math
 import os
 import re
 import sqlite3
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
@@ -239,4 +240,19 @@ def remedy(error: Exception, path: Path) -> str:
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return "the daemon sets it aside and begins a new one"
         case _:
-            return f"look at the kernel log and at the disk under {path.parent}"
+            return _disk_remedy(path.parent)
+
+
+def _disk_remedy(directory: Path) -> str:
+    """The same for an error of the disk: SQLite calls much an "I/O error" that is none."""
+    if sys.platform != "win32":
+        with suppress(OSError):
+            fs = os.statvfs(directory)
+            if fs.f_flag & os.ST_RDONLY:
+                return (
+                    f"the filesystem of {directory} is read-only: look at the kernel log, "
+                    "repair it, and mount it again"
+                )
+            if fs.f_bavail == 0 or (fs.f_files and fs.f_favail == 0):
+                return f"free space on the filesystem of {directory}"
+    return f"look at the kernel log and at the disk under {directory}"
