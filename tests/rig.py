@@ -26,6 +26,10 @@ QUIET = {
 }
 
 
+PROGRAM = ("-m", "optimizer")
+"""What Python runs; tests/hostile/altered_daemon.py has the same commands."""
+
+
 class DaemonRig:
     """A daemon that was started by a test; ended by it at the latest when the test ends.
 
@@ -37,7 +41,7 @@ class DaemonRig:
         folder: Path,
         words: tuple[str, ...],
         settings: dict[str, str],
-        program: tuple[str, ...] = ("-m", "optimizer"),
+        program: tuple[str, ...],
     ) -> None:
         self.folder = folder
         self.options = [
@@ -112,7 +116,7 @@ def optimizer(*words: str) -> subprocess.CompletedProcess[str]:
 
 @contextlib.contextmanager
 def daemon(
-    folder: Path, *words: str, program: tuple[str, ...] = ("-m", "optimizer"), **settings: str
+    folder: Path, *words: str, program: tuple[str, ...] = PROGRAM, **settings: str
 ) -> Iterator[DaemonRig]:
     """A running daemon; killed in the end if it still runs."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,8 @@ LOADS = {
     "TARGET_MEMORY": "60",
     "MEMORY_RISE_MB_PER_MINUTE": "30000",
 }
+ROOMY = ("-m", "tests.hostile.altered_daemon", '{"roomy": true}')
+"""Its CPU workers are there however busy the host is."""
 
 
 def loaded(pid: int, status: dict[str, object]) -> set[int]:
@@ -35,7 +37,7 @@ IDLE_GROUPS = Path("/sys/fs/cgroup/cpu")
 )
 def test_the_idle_group_of_a_killed_daemon_goes_with_the_next_start(tmp_path: Path) -> None:
     """The workers are in it; SIGKILL leaves it empty; start and stop leave nothing at all."""
-    with daemon(tmp_path / "work", **LOADS) as rig:
+    with daemon(tmp_path / "work", program=ROOMY, **LOADS) as rig:
         group = IDLE_GROUPS / f"optimizer-load.{rig.pid}"
         eventually(lambda: loaded(rig.pid, rig.status()), what="loaded")
         workers = eventually(
