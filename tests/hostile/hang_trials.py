@@ -83,23 +83,24 @@ class Hangs:
         for path in (self._sign, self._sign.with_suffix(".pipe")):
             path.unlink(missing_ok=True)
         daemon = self._start(fault, place)
-        reached = self._scene.holds(self._scene.chance.choice((96, 320)) * MIB, 10.0)
+        loaded = self._scene.holds(self._scene.chance.choice((96, 320)) * MIB, 10.0)
         self._scene.rest(1.0)
         held = self._scene.memory_bytes(), self._scene.on_disk_bytes()
         hung_s = self._hang(daemon, fault)
-        loaded = [one for one in observer.living() if one is not daemon]
+        stressers = [one for one in observer.living() if one is not daemon]
         load_ms = self._load_gone_ms(hung_s)
         observer.wait(lambda: not self._others(), GIVE_UP_S)
         left = len(self._others())
         result = {
             "fault": fault,
             "place": place if fault != "stopped" else "",
-            "reached": reached and hung_s > 0,
+            "hung": hung_s > 0,
+            "loaded": loaded,
             "memory_held": held[0],
             "disk_held": held[1],
-            "processes": len(loaded),
+            "processes": len(stressers),
             "load_ms": load_ms,
-            "dead_ms": after_ms(hung_s, loaded),
+            "dead_ms": after_ms(hung_s, stressers),
             "left_alive": left,
             "recovered": self._recovers(daemon) if fault == "stopped" else None,
         }

@@ -31,12 +31,12 @@ def hang(folder: Path, count: int, seed: int) -> list[Trial]:
 
 def tell(trials: list[Trial], figure: Callable[[str], None]) -> None:
     """The figures of so many."""
-    hung = [one for one in trials if one["reached"]]
+    hung = [one for one in trials if one["hung"]]
     ways = Counter(one["fault"] for one in hung)
     figure(
         f"the controller hangs: {len(hung)} of {len(trials)} trials ("
         + ", ".join(f"{way} {number}" for way, number in ways.items())
-        + ")"
+        + f"), loaded as it should be in {sum(one['loaded'] for one in hung)}"
     )
     late = sum(one["load_ms"] > 1000 * PROMISED_S for one in hung)
     figure(
@@ -52,9 +52,10 @@ def tell(trials: list[Trial], figure: Callable[[str], None]) -> None:
 
 def check(trials: list[Trial]) -> None:
     """What must hold in each of them."""
-    assert trials
+    # Not where neighbours have taken meanwhile what was to be held.
+    assert sum(one["loaded"] for one in trials) >= len(trials) / 2
     for one in trials:
-        assert one["reached"], one
+        assert one["hung"], one
         assert one["load_ms"] <= 1000 * GENEROUS_S, one
         assert one["left_alive"] == 0, one
         assert one["recovered"] in {None, True}, one
