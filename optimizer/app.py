@@ -44,7 +44,7 @@ from optimizer.outcome import Event
 from optimizer.ports import Log, Ports
 from optimizer.publish import Publisher
 from optimizer.report.status import Host, Surroundings
-from optimizer.settings import Loaded, SettingsWatch
+from optimizer.settings import Loaded, Settings, SettingsWatch
 from optimizer.upkeep import Derived, Upkeep
 
 DETAIL_CHARS = 300
@@ -98,19 +98,10 @@ def _run_locked(
     log: Log,
     announce: Callable[[Machine, Derived], None],
 ) -> int:
-    settings = loaded.settings
-    denied = platform.wait_for_others()
-    if denied is not None:
-        log.warning(
-            "batch_class.denied",
-            cause=denied,
-            cost="the controller may delay a request of the tenant by half a millisecond",
-        )
+    settings, runtime = loaded.settings, directories.runtime
+    _prepare(directories, clock, log)
     machine = look(settings)
     holding = running(directories)
-    runtime = directories.runtime
-    sweep(runtime)
-    sweep(directories.state, before_utc_s=clock.utc() - ORDER_WRITTEN_S)
     history = SqliteHistory(
         directories.state / HISTORY_NAME, period_days=settings.monitor_period_days, log=log
     )
@@ -118,17 +109,7 @@ def _run_locked(
     mounts = MountTable()
     memory_scope = MemoryScope(settings.memory_scope)
     sensors = HostSensors(capacity=capacity, scope=memory_scope)
-    page = GlancesWeb(
-        enabled=settings.glances_enabled,
-        bind=settings.glances_bind,
-        port=settings.glances_port,
-        refresh_s=settings.glances_refresh_interval,
-        password=settings.glances_password,
-        runtime=runtime,
-        status_text=runtime / TEXT_NAME,
-        log=log,
-    )
-
+    page = _web_page(settings, runtime, log)
     roster = Roster(runtime / ROSTER_NAME, log)
 
     def applied(derived: Derived) -> None:
@@ -154,8 +135,6 @@ def _run_locked(
         FileSwitch(directories.state, steady=steady_s),
         lambda: upkeep.loaded.settings.maintenance_windows or (),
     )
-
-    no_core_dumps()
     limits = SelfLimits(disks=lambda: len(upkeep.scope.places))
     notify = SystemdNotify(os.environ, log=log)
 
@@ -225,11 +204,43 @@ def _run_locked(
         sensors.close()
         mounts.close()
         history.close()
-        for name in (STATUS_NAME, TEXT_NAME):
-            try:
-                (runtime / name).unlink(missing_ok=True)
-            except OSError as exc:  # a filesystem that has become read-only
-                log.warning("status.left_behind", path=str(runtime / name), cause=str(exc))
+        _take_down(runtime, log)
+
+
+def _prepare(directories: Directories, clock: WakeableClock, log: Log) -> None:
+    """What this process needs before anything is read: its class, its limits, a tidy house."""
+    no_core_dumps()
+    denied = platform.wait_for_others()
+    if denied is not None:
+        log.warning(
+            "batch_class.denied",
+            cause=denied,
+            cost="the controller may delay a request of the tenant by half a millisecond",
+        )
+    sweep(directories.runtime)
+    sweep(directories.state, before_utc_s=clock.utc() - ORDER_WRITTEN_S)
+
+
+def _web_page(settings: Settings, runtime: Path, log: Log) -> GlancesWeb:
+    return GlancesWeb(
+        enabled=settings.glances_enabled,
+        bind=settings.glances_bind,
+        port=settings.glances_port,
+        refresh_s=settings.glances_refresh_interval,
+        password=settings.glances_password,
+        runtime=runtime,
+        status_text=runtime / TEXT_NAME,
+        log=log,
+    )
+
+
+def _take_down(runtime: Path, log: Log) -> None:
+    """Remove what only tells of a daemon that runs."""
+    for name in (STATUS_NAME, TEXT_NAME):
+        try:
+            (runtime / name).unlink(missing_ok=True)
+        except OSError as exc:  # a filesystem that has become read-only
+            log.warning("status.left_behind", path=str(runtime / name), cause=str(exc))
 
 
 def enrol_page(roster: Roster, page: GlancesWeb) -> None:
