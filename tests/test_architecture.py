@@ -70,6 +70,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.schedule": ({"optimizer.durations"} | VALUES, {"cronsim"}),
     "optimizer.maintenance": ({"optimizer.schedule"} | DOORS | VALUES, set()),
     "optimizer.settings": (SETTINGS | VALUES, set()),
+    "optimizer.settings_salvage": (SETTINGS | VALUES, set()),
     "optimizer.settings_keys": (SETTINGS | VALUES, set()),
     "optimizer.settings_file": (SETTINGS | VALUES, {"dotenv"}),
     "optimizer.publish": ({"optimizer.report", "optimizer.ports"} | VALUES, set()),

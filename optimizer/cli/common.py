@@ -8,12 +8,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from optimizer.directories import Directories, directories
 from optimizer.errors import ConfigError
-from optimizer.examine.salvage import salvage
-from optimizer.examine.subject import Subject, look, status_of, whose
 from optimizer.settings import Loaded, Settings, find_file, load, parse_overrides
+
+if TYPE_CHECKING:
+    from optimizer.examine.subject import Subject
 
 _CHECKOUT = Path(__file__).resolve().parent.parent.parent
 """Where start.sh is when this runs from a checkout: its config folder comes first, for all."""
@@ -71,11 +73,41 @@ def configured(args: argparse.Namespace) -> Configured:
     )
 
 
+def as_far_as_good(args: argparse.Namespace) -> Configured:
+    """As configured(), but only the good part of a configuration with faults, and a word on them.
+
+    For what must work all the same: to pause, resume and release, and to see
+    how things are. Raises ConfigError for what the command line says wrong.
+    """
+    try:
+        return configured(args)
+    except ConfigError:
+        from optimizer.settings_salvage import salvage
+
+        overrides = parse_overrides(args.overrides)
+        file = _find(args.config, overrides)
+        found = salvage(file=file, environ=os.environ, overrides=overrides)
+    print(
+        f"optimizer: the configuration has faults ({len(found.faults)}, see "
+        "`optimizer check-config`); this goes by the part of it that is good",
+        file=sys.stderr,
+    )
+    return Configured(
+        loaded=found.loaded,
+        directories=_directories(found.loaded.settings),
+        overrides=overrides,
+        explicit_file=args.config,
+    )
+
+
 def examined(file: Path | None, pairs: Sequence[str]) -> Subject:
     """The daemon to examine, also where its configuration is broken; never raises for that.
 
     `file` and `pairs` are what --config and --set say.
     """
+    from optimizer.examine.subject import Subject, look, status_of, whose
+    from optimizer.settings_salvage import salvage
+
     odd: tuple[str, ...] = ()
     try:
         overrides = parse_overrides(pairs)

@@ -8,7 +8,7 @@ import math
 import sys
 import time
 
-from optimizer.cli.common import EXIT_FAILED, EXIT_OK, configured, say_faults, where_running
+from optimizer.cli.common import EXIT_FAILED, EXIT_OK, as_far_as_good, say_faults, where_running
 from optimizer.cli.common import define as define_common
 from optimizer.errors import ConfigError, HistoryError
 
@@ -43,7 +43,7 @@ def events(args: argparse.Namespace) -> int:
     from optimizer.report.events_text import line
 
     try:
-        found = configured(args)
+        found = as_far_as_good(args)
         places = where_running(found.directories)
         days = args.days or found.loaded.settings.monitor_period_days
         now_s = time.time()

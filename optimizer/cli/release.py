@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from optimizer.cli.common import EXIT_FAILED, EXIT_OK, configured, say_faults, where_running
+from optimizer.cli.common import EXIT_FAILED, EXIT_OK, as_far_as_good, say_faults, where_running
 from optimizer.cli.common import define as define_common
 from optimizer.cli.switch import duration_s
 from optimizer.directories import STATUS_NAME, Directories
@@ -48,7 +48,7 @@ def release(args: argparse.Namespace) -> int:
         print(f"optimizer: no such path: {args.path}", file=sys.stderr)
         return EXIT_FAILED
     try:
-        places = where_running(configured(args).directories)
+        places = where_running(as_far_as_good(args).directories)
         mount = platform.mount_point_of(args.path)
         mounts = frozenset({mount, *platform.same_device(mount)})
         places.state.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-from optimizer.cli.common import EXIT_FAILED, EXIT_OK, configured, say_faults, where_running
+from optimizer.cli.common import EXIT_FAILED, EXIT_OK, as_far_as_good, say_faults, where_running
 from optimizer.cli.common import define as define_common
 from optimizer.directories import HISTORY_NAME, STATUS_NAME, Directories
 from optimizer.errors import ConfigError, HistoryError
@@ -33,7 +33,7 @@ def define(parser: argparse.ArgumentParser, _name: str) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Print the status; exit 0 when a healthy daemon runs, 1 when none does or it hangs."""
     try:
-        found = configured(args)
+        found = as_far_as_good(args)
     except ConfigError as exc:
         return say_faults(exc)
     try:

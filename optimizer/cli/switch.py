@@ -14,7 +14,7 @@ from optimizer.cli.common import (
     EXIT_FAILED,
     EXIT_OK,
     Configured,
-    configured,
+    as_far_as_good,
     say_faults,
     where_running,
 )
@@ -59,7 +59,7 @@ def pause(args: argparse.Namespace) -> int:
     now_s = time.time()
     until_s = None if args.duration is None else now_s + args.duration
     try:
-        found = configured(args)
+        found = as_far_as_good(args)
         places = where_running(found.directories)
         places.state.mkdir(parents=True, exist_ok=True)
         orders = _orders(places, found)
@@ -97,7 +97,7 @@ def resume(args: argparse.Namespace) -> int:
 
     now_s = time.time()
     try:
-        found = configured(args)
+        found = as_far_as_good(args)
         places = where_running(found.directories)
         orders = _orders(places, found)
         before = orders.maintenance(now_s)

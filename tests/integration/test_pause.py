@@ -254,3 +254,18 @@ def test_events_without_a_history_say_so(here: Here) -> None:
     code, said = here("history", "events")
     assert code == 1
     assert said.startswith("optimizer: there is no history at ")
+
+
+def test_a_broken_configuration_hinders_no_pause(here: Here, tmp_path: Path) -> None:
+    """Pause, status and resume go by the part that is good, and say so; a typing error is 78."""
+    config = tmp_path / "broken.env"
+    config.write_text("TARGET_CPU=banana\nGLANCES_PORT=99999\n", encoding="utf-8")
+    broken = ("--config", str(config))
+    code, said = here("pause", "1h", *broken)
+    assert (code, "faults (2," in said, "Paused until" in said) == (0, True, True)
+    assert (tmp_path / "state" / INHIBIT_NAME).exists()
+    assert "Paused by" in here("status", *broken)[1]
+    assert here("resume", *broken)[0] == 0
+    assert not (tmp_path / "state" / INHIBIT_NAME).exists()
+    code, said = here("pause", "1h", "--set", "nonsense")
+    assert (code, "nonsense" in said) == (78, True)

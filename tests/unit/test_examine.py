@@ -26,11 +26,11 @@ from optimizer.examine.daemon import examine_orders
 from optimizer.examine.files import look
 from optimizer.examine.history import examine_history
 from optimizer.examine.kernel import examine_clock
-from optimizer.examine.salvage import salvage
 from optimizer.examine.subject import Subject
 from optimizer.examine.subject import look as look_at_lock
 from optimizer.report.doctor import Area, Code, Finding
 from optimizer.settings import load
+from optimizer.settings_salvage import salvage
 
 NOW = time.time()
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
