@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 
-from stressers import kernel, worker
+from stressers import kernel, mark, worker
 from stressers.board import Board
 
 if sys.platform == "win32":
@@ -91,7 +91,7 @@ class ForkCrew:
     `means` are taken for each worker once it is armed; only then it begins.
     `own` are descriptors of the crew that a worker must not keep. `life_fd` is
     the controller's life pipe, if any. `holds` tells that workers hold much memory,
-    `mark` sets a worker's own mark.
+    `write_mark` makes a descriptor of mark.open_mark() that of a worker's pid.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class ForkCrew:
         life_fd: int | None = None,
         own: tuple[int, ...] = (),
         holds: bool = False,
-        mark: Callable[[], object] = lambda: None,
+        write_mark: Callable[[int, int], object] = lambda _descriptor, _pid: None,
     ) -> None:
         self.board = board
         self.pids: dict[int, int] = {}
@@ -116,8 +116,9 @@ class ForkCrew:
         self._life_fd = life_fd
         self._own = own
         self._holds = holds
-        self._mark = mark
+        self._write_mark = write_mark
         self._wakes: dict[int, int] = {}
+        self._marks: dict[int, int] = {}
         self.back_fd, self._back_write = os.pipe()
         os.set_blocking(self.back_fd, False)
         os.set_blocking(self._back_write, False)
@@ -138,6 +139,8 @@ class ForkCrew:
         signals = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
         crew = os.getpid()
         self.board.enlist(index)
+        own_mark = mark.open_mark()
+        self._forget_mark(index)
         before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
         pid = os.fork()
         if pid == 0:
@@ -155,7 +158,13 @@ class ForkCrew:
             os.close(self._wakes[index])
         self._wakes[index] = wake_write
         self.pids[index] = pid
+        self._marks[index] = own_mark
         self._arming.add(index)
+
+    def _forget_mark(self, index: int) -> None:
+        """Of a worker that has ended before it was armed."""
+        if self._marks.get(index, -1) >= 0:
+            os.close(self._marks.pop(index))
 
     def _become(self, crew: int, index: int, wake: int, wake_write: int) -> None:
         """The life of a worker, from its fork to its end."""
@@ -168,9 +177,10 @@ class ForkCrew:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, set())
         # A worker that kept these would hide the crew's end from the others and the controller.
-        for descriptor in (*self._own, *self._wakes.values(), wake_write, self.back_fd):
-            os.close(descriptor)
-        self._mark()
+        others = (*self._own, *self._wakes.values(), *self._marks.values())
+        for descriptor in (*others, wake_write, self.back_fd):
+            if descriptor >= 0:
+                os.close(descriptor)
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 0)
         os.dup2(nothing, 1)
@@ -206,10 +216,15 @@ class ForkCrew:
             pass  # all calls are heard; what they are about is on the board
         for index in [i for i in self._arming if self.board.armed(i)]:
             self._arming.remove(index)
+            own_mark = self._marks.pop(index)
             if index in self.pids:
+                # Only now: what is written between two forks is shared by none of the workers.
+                self._write_mark(own_mark, self.pids[index])
                 self.denied |= kernel.take_all(self._means, self.pids[index])
                 self.board.let_go(index)
                 self.wake(index)
+            if own_mark >= 0:
+                os.close(own_mark)
 
     @property
     def complete(self) -> bool:

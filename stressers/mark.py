@@ -6,6 +6,7 @@ name, which tells its own pid and start time, can only be ours. See memfd_create
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
@@ -25,34 +26,39 @@ def boot_id() -> str:
     return _read("/proc/sys/kernel/random/boot_id").decode("ascii").strip()
 
 
-def set_mark(role: str, kind: str, controller: int | None, boot: str) -> int:
-    """Mark this process until its end; the descriptor, -1 where that is denied.
-
-    To be called before anything is held, and again after a fork.
-    """
+def open_mark() -> int:
+    """An empty mark, -1 where that is denied; opened before the fork of whom it shall mark."""
     if sys.platform != "linux" or not hasattr(os, "memfd_create"):
         return -1
+    for extra in (_NOEXEC_SEAL, 0):  # the first is not known to older kernels
+        try:
+            return os.memfd_create(NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | extra)
+        except OSError:
+            continue
+    return -1
+
+
+def write_mark(
+    descriptor: int, pid: int, role: str, kind: str, controller: int | None, boot: str
+) -> bool:
+    """Make it the mark of that process, for good; whether it is.
+
+    A forked worker's is written by its crew: each worker that writes its own
+    uses 80 kB more that it does not share.
+    """
+    if sys.platform != "linux" or descriptor < 0:
+        return False
+    import fcntl  # noqa: PLC0415  # does not exist on Windows
+
     try:
-        content = _content(role, kind, controller, boot)
-        return _sealed(content)
+        start = int(_read(f"/proc/{pid}/stat").rpartition(b") ")[2].split()[_START])
+        content = {"role": role, "pid": pid, "start": start, "boot_id": boot}
+        content |= {"kind": kind, "controller": controller}
+        os.write(descriptor, json.dumps(content).encode() + b"\n")
+        fcntl.fcntl(descriptor, _ADD_SEALS, _ALL_SEALS)
     except OSError:
-        return -1
-
-
-def _content(role: str, kind: str, controller: int | None, boot: str) -> bytes:
-    start = _read("/proc/self/stat").rpartition(b") ")[2].split()[_START]
-    # By format: in a forked worker json would cost memory of its own.
-    return (
-        b'{"role": "%b", "pid": %d, "start": %b, "boot_id": "%b", "kind": "%b", "controller": %b}\n'
-        % (
-            role.encode(),
-            os.getpid(),
-            start,
-            boot.encode(),
-            kind.encode(),
-            b"null" if controller is None else b"%d" % controller,
-        )
-    )
+        return False
+    return True
 
 
 def _read(path: str) -> bytes:
@@ -61,28 +67,3 @@ def _read(path: str) -> bytes:
         return os.read(descriptor, _STAT_LIMIT_BYTES)
     finally:
         os.close(descriptor)
-
-
-if sys.platform == "linux":
-    # Loaded before any fork: each worker that loads it itself has its own copy.
-    import fcntl
-
-    def _sealed(content: bytes) -> int:
-        """A memfd with that content, which nobody can change any more. Raises OSError."""
-        flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
-        try:
-            descriptor = os.memfd_create(NAME, flags | _NOEXEC_SEAL)
-        except OSError:
-            descriptor = os.memfd_create(NAME, flags)
-        try:
-            os.write(descriptor, content)
-            fcntl.fcntl(descriptor, _ADD_SEALS, _ALL_SEALS)
-        except OSError:
-            os.close(descriptor)
-            raise
-        return descriptor
-
-else:
-
-    def _sealed(content: bytes) -> int:
-        raise OSError(content)

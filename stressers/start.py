@@ -81,7 +81,9 @@ def _mark(order: Order) -> str:
         boot = mark.boot_id()
     except OSError:
         return ""
-    order.mark = mark.set_mark("stresser", order.kind, order.controller, boot)
+    found = mark.open_mark()
+    if mark.write_mark(found, os.getpid(), "stresser", order.kind, order.controller, boot):
+        order.mark = found
     return boot
 
 
@@ -99,10 +101,10 @@ def _arm(order: Order) -> tuple[Callable[[float], None], tuple[list[str], list[s
         ("lease alarm", worker.ALARM_COST, alarm),
         ("mark of identity", mark.COST, order.mark >= 0),
     ]
-    # One descriptor to wake each worker, and one to watch the memory of each.
+    # One descriptor to wake each worker, one for its mark at first, one to watch its memory.
     # By hand the output may be a file.
     writes = order.kind == "disk" or controller is None
-    worker.limit_crew(order.workers * (2 if order.kind == "memory" else 1), writes=writes)
+    worker.limit_crew(order.workers * (3 if order.kind == "memory" else 2), writes=writes)
     if controller is not None:
         pipe = life_fd is not None and worker.arm_pipe(life_fd)
         tried.append(("life pipe", worker.PIPE_COST, pipe))
@@ -145,7 +147,9 @@ def _crew(
         life_fd=order.life_fd,
         own=own,
         holds=order.kind == "memory",
-        mark=partial(mark.set_mark, "worker", order.kind, order.controller, boot),
+        write_mark=lambda found, pid: mark.write_mark(
+            found, pid, "worker", order.kind, order.controller, boot
+        ),
     )
     door.watch(crew.back_fd)
     return crew

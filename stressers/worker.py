@@ -97,8 +97,8 @@ def orphaned(parent: int) -> bool:
 def limit_crew(files: int, *, writes: bool) -> None:
     """No core dumps, bounded memory, and room for `files` descriptors but not for many more.
 
-    Unless it `writes` files, none grows beyond a page. The bounds on memory
-    and files are lower than a worker's may be; see limit_worker().
+    Unless it `writes` files, none grows beyond a page. Its workers inherit
+    all that; see limit_worker().
     """
     if sys.platform == "win32":
         return
@@ -124,8 +124,6 @@ def limit_worker(*, holds: bool) -> None:
     if sys.platform == "linux" and holds:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
-    elif sys.platform == "linux":
-        _lower(resource.RLIMIT_DATA, _DATA_BYTES)
 
 
 def _least(wanted: int, hard: int) -> int:

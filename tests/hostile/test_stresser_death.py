@@ -261,7 +261,7 @@ def test_each_limit_of_a_worker_is_in_force(deed: str, fault: str, tmp_path: Pat
     code = (
         "import os, sys; sys.path.insert(0, sys.argv[1])\n"
         "from stressers import worker\n"
-        f"worker.limit_worker(holds=False)\n{deed}"
+        f"worker.limit_crew(0, writes=False); worker.limit_worker(holds=False)\n{deed}"
     )
     arguments = [str(PROGRAM.parent.parent), str(tmp_path / "file")]
     done = subprocess.run(

@@ -138,8 +138,19 @@ def test_where_it_is_denied_a_stresser_goes_without(monkeypatch: pytest.MonkeyPa
         raise PermissionError
 
     monkeypatch.setattr(os, "memfd_create", denied)
-    assert stresser_mark.set_mark("stresser", "cpu", 1, "boot") == -1
+    assert stresser_mark.open_mark() == -1
+    assert not stresser_mark.write_mark(-1, os.getpid(), "stresser", "cpu", 1, "boot")
     assert mark.set_mark(PLACES) is None
+
+
+def test_a_mark_of_nobody_is_not_written() -> None:
+    """A worker that has ended at once: its crew goes on, and nothing claims to be it."""
+    descriptor = stresser_mark.open_mark()
+    try:
+        assert not stresser_mark.write_mark(descriptor, 1 << 22, "worker", "cpu", 1, "boot")
+        assert os.pread(descriptor, 1, 0) == b""
+    finally:
+        os.close(descriptor)
 
 
 def test_the_text_is_json_whatever_it_names(own: int) -> None:
