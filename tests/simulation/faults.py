@@ -15,6 +15,17 @@ YEARS_S = 10 * 365 * DAY_S
 RESOURCES = tuple(Resource)
 TOGETHER = 0.3
 """So often a fault follows soon upon another."""
+AFTERMATH = 0.4
+FOLLOW = {
+    "pause": ("clock", "clock_off", "sleep", "killed", "bug"),
+    "garbage": ("stresser_ends", "bug", "stopped"),
+    "memory_burst": ("bug", "stresser_ends", "clock", "resumed"),
+    "disk_burst": ("bug", "stresser_ends", "resumed", "sensor"),
+    "stall": ("bug", "clock", "resumed"),
+    "stresser_ends": ("bug", "sensor", "sleep"),
+    "release": ("sensor", "stresser_ends", "clock_off"),
+}
+"""What so often befalls a daemon soon after, for it would be too rare by chance alone."""
 
 
 class Faults:
@@ -31,6 +42,7 @@ class Faults:
             *(self.backward, self.clock, self.clock_off, self.sleep, self.stopped, self.pause),
             *(self.garbage, self.reload, self.disk_full, self.stall, self.taken, self.release),
             *(self.vanish, self.bug, self.bugs, self.killed, self.recovered, self.limit),
+            self.resumed,
         )
         self._next()
 
@@ -43,9 +55,15 @@ class Faults:
 
     def _strike(self) -> None:
         kind = self.chance.choice(self.kinds)
-        self.count[kind.__name__] = self.count.get(kind.__name__, 0) + 1
         self._next()
-        kind()
+        self._befall(kind.__name__)
+        if kind.__name__ in FOLLOW and self.chance.random() < AFTERMATH:
+            follows = self.chance.choice(FOLLOW[kind.__name__])
+            self._after(0.5, 120.0, lambda: self._befall(follows))
+
+    def _befall(self, name: str) -> None:
+        self.count[name] = self.count.get(name, 0) + 1
+        getattr(self, name)()
 
     def _after(self, least_s: float, most_s: float, event: Callable[[], None]) -> None:
         self.host.at(self.host.now_s + self.chance.uniform(least_s, most_s), event)
@@ -59,10 +77,10 @@ class Faults:
 
     def cpu_level(self) -> None:
         """The tenant goes on at another level."""
-        self._tenant(self.chance.uniform(0.0, 0.6))
+        self._tenant(self.chance.uniform(0.0, 0.5))
 
     def _tenant(self, share: float) -> None:
-        self.host.tenant_cpu = share
+        self.host.tenant_cpu, self.host.tenant_since_s = share, self.host.now_s
 
     def memory_burst(self) -> None:
         """The tenant takes up to all memory, and gives it back later."""
@@ -154,10 +172,17 @@ class Faults:
         self.life.pause(None)
         self._after(1.0, 600.0, self.life.resume)
 
+    def resumed(self) -> None:
+        """An operator resumes, whether anything is paused or not."""
+        self.life.resume()
+
     def reload(self) -> None:
-        """Other targets for a while."""
-        draw = self.chance.uniform
-        self.life.reload(draw(0.0, 1.0), draw(0.0, 1.0), draw(0.0, 1.0))
+        """Other targets for a while, also none and more than a ceiling allows."""
+        targets = [
+            self.chance.choice((0.0, 1.0, self.chance.random(), self.chance.random()))
+            for _ in RESOURCES
+        ]
+        self.life.reload(*targets)
         self._after(60.0, 1800.0, lambda: self.life.reload(0.4, 0.4, 0.4))
 
     def release(self) -> None:

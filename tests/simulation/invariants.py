@@ -153,23 +153,24 @@ class Invariants:
     def leased(self, resource: str, before: float, after: float, *, most: float) -> None:
         """A lease was renewed: I1, I2 (`most` that the last reading allows), I4, I7."""
         now_s = self.now()
+        held = max(before, after)  # until now, and from now on
         if self._forbidden():
             since_s = self.forbidden_since_s or 0.0
             self._check(
                 "I1",
-                after <= 0 or now_s - since_s <= SECOND_S + ROUND_S,
-                lambda: f"{resource} has {after} though inhibited since {since_s:.2f}",
+                held <= 0 or now_s - since_s <= SECOND_S + ROUND_S,
+                lambda: f"{resource} had {held} though inhibited since {since_s:.2f}",
             )
         asked_s = self.asked.get(resource, now_s)
         self._check(
             "I1",
-            after <= 0 or now_s - asked_s <= SECOND_S + ROUND_S,
-            lambda: f"{resource} has {after} though asked for since {asked_s:.2f}",
+            held <= 0 or now_s - asked_s <= SECOND_S + ROUND_S,
+            lambda: f"{resource} had {held} though asked for since {asked_s:.2f}",
         )
         grows = after > before + GROWN
-        if after > 0:
+        if grows:
             self._check(
-                "I2", not grows or after <= most + 1.0, lambda: f"{resource} {after} of {most}"
+                "I2", after <= most + 1e-6 * max(1.0, most), lambda: f"{resource} {after} of {most}"
             )
         since_s, until_s = self.hold_off.get(resource, (0.0, 0.0))
         if since_s + SECOND_S + ROUND_S < now_s < until_s:
@@ -180,7 +181,7 @@ class Invariants:
             )
         since_s, until_s = self.none_until.get(resource, (0.0, 0.0))
         if since_s + SECOND_S + ROUND_S < now_s < until_s:
-            self._check("I4", after <= 0, lambda: f"{resource} has {after} in a hold-off")
+            self._check("I4", held <= 0, lambda: f"{resource} had {held} in a hold-off")
         blind_s = self.blind_since_s.get(resource)
         if blind_s is not None:
             self._check(

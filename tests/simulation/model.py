@@ -114,8 +114,9 @@ class ModelHost:
         self.killed = self.raised = False
         self.memory_floor = RULES.memory_floor.bytes_of(self.memory_bytes)
         self.touched: list[str] = []
-        self.cycles = self.lapsed = self.numbers = 0
+        self.cycles = self.lapsed = self.numbers = self.raises = 0
         self.above_since_s: float | None = None
+        self.tenant_since_s = self.now_s
         self.target_cpu = RULES.target.cpu
         self.error_s = self.feasible_s = 0.0
         self.at_end: Callable[[], None] = lambda: None
@@ -246,6 +247,7 @@ class ModelHost:
         if self.raising > 0:
             self.raising -= 1
             self.raised = True
+            self.raises += 1
             raise RuntimeError("a bug in an adapter")
         memory = disks = None
         self.touched = [
@@ -307,7 +309,10 @@ class ModelHost:
         self.truth.known(resource, known=known)
         ceiling = RULES.ceiling
         if resource == CPU:
-            self.most[CPU] = ceiling.cpu
+            # The tenant's share is a mean over a moment, so its newest one does not count at once.
+            settled = self.now_s - self.tenant_since_s > 2.0
+            room = max(0.0, ceiling.cpu - self.tenant_cpu) + ABOVE_RATIO
+            self.most[CPU] = min(ceiling.cpu, room) if settled else ceiling.cpu
         elif resource == MEMORY:
             most = ceiling.memory * self.memory_bytes - self.tenant_memory_bytes
             self.most[MEMORY] = max(0.0, most)
