@@ -161,6 +161,11 @@ PARTS = {
         "optimizer.adapters.dying",
         "optimizer.adapters.roster",
         "optimizer.adapters.stresser_process",
+        "optimizer.adapters.stresser_states",
+    },
+    "optimizer.adapters.stresser_states": {
+        "optimizer.adapters.roster",
+        "optimizer.adapters.stresser_process",
     },
 }
 USES_STRESSER_PROTOCOL = {"optimizer.adapters.stresser_process", "optimizer.examine.stressers"}

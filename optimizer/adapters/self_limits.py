@@ -14,7 +14,7 @@ from typing import NamedTuple
 MEMORY_BYTES = 150_000_000
 """Five times what it uses. Measured: benchmarks/daemon_cost.py."""
 FILES = 128
-"""Beside FILES_PER_DISK for each: some 30 of its own, and six for CPU and memory stressers."""
+"""Beside FILES_PER_DISK for each: it has 15, and three for each stresser (one a kind)."""
 FILES_PER_DISK = 4
 """Two pipes and the life pipe of its stresser, and one to spare while another one ends."""
 CHECK_S = 60.0

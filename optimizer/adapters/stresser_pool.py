@@ -11,6 +11,7 @@ from pathlib import Path
 from optimizer.adapters.dying import Dying
 from optimizer.adapters.roster import Listed
 from optimizer.adapters.stresser_process import TTL_S, StresserProcess, path_of
+from optimizer.adapters.stresser_states import faults_of, listed, state_of
 from optimizer.counters import OwnCounters
 from optimizer.model import (
     Decision,
@@ -240,7 +241,7 @@ class StresserPool:
         if known == self._enrolled:
             return
         self._enrolled = known
-        self._enrol(tuple(one for process in everyone for one in _listed(process)))
+        self._enrol(tuple(one for process in everyone for one in listed(process)))
 
     def _stirring(self) -> list[StresserProcess]:
         """Those that have reported or ended; where that cannot be asked, all of them."""
@@ -322,40 +323,9 @@ class StresserPool:
 
     def _state(self, resource: Resource) -> StresserState:
         processes = self._running[resource]
-        first = processes[0] if processes else None
-        error = next((p.last_error for p in processes if p.last_error), None)
-        on_disk = resource is Resource.DISK
-        return StresserState(
-            pids=tuple(pid for process in processes for pid in process.pids),
-            means=first.means if first else (),
-            missing=first.missing if first else (),
-            place=", ".join(p.place for p in processes if p.place) or None,
-            last_error=None
-            if on_disk
-            else error or self._dying.stuck(resource) or self._error_before(resource),
-            faults=tuple(self._faults_now().items()) if on_disk else (),
-        )
-
-    def _error_before(self, resource: Resource) -> str | None:
-        return None if self._running[resource] else self._last_error.get(resource)
-
-    def _faults_now(self) -> dict[str, str]:
-        """What is wrong on each path: with the stresser there, or with the one that ended."""
-        now_s, found = self._monotonic(), dict(self._faults)
-        for process in (*self._running[Resource.DISK], *self._dying):
-            if process.path is None:
-                continue
-            if process.stuck(now_s):
-                found[process.path] = "does not answer: the filesystem is frozen or its disk hangs"
-            elif process.last_error is not None:
-                found[process.path] = process.last_error
-        return found
-
-
-def _listed(process: StresserProcess) -> list[Listed]:
-    """The crew first, then its workers."""
-    kind = process.resource.value
-    return [
-        Listed(who, "stresser" if who.pid == process.pid else "worker", kind)
-        for who in process.known
-    ]
+        before = None if processes else self._last_error.get(resource)
+        faults: dict[str, str] = {}
+        if resource is Resource.DISK:
+            faults = faults_of((*processes, *self._dying), self._faults, self._monotonic())
+        trouble = self._dying.stuck(resource) or before
+        return state_of(resource, processes, trouble=trouble, faults=faults)
