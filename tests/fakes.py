@@ -320,14 +320,13 @@ class FakeSwitch:
     def inhibit(self, now_utc_s: float) -> Inhibit | None:
         """The order, unless it has expired."""
         order = self.order
+        if self.steady is not None:
+            self.deadlines.look(now_utc_s, self.steady())
         if order is None or order.until_utc_s is None:
             return order
         end_utc_s = order.until_utc_s
         if self.steady is not None:
-            since_utc_s = order.since_utc_s or 0.0
-            end_utc_s = self.deadlines.end_utc_s(
-                order, end_utc_s, since_utc_s, now_utc_s=now_utc_s, steady_s=self.steady()
-            )
+            end_utc_s = self.deadlines.end_utc_s(order, end_utc_s, order.since_utc_s or 0.0)
         return None if end_utc_s <= now_utc_s else order
 
     def released(self, now_utc_s: float) -> frozenset[str]:  # noqa: ARG002  # the port has it

@@ -20,16 +20,18 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._ends: dict[Hashable, float] = {}
+        self._utc_s = self._steady_s = 0.0
+        self._unset_utc_s: float | None = None
 
-    def end_utc_s(
-        self,
-        order: Hashable,
-        until_utc_s: float,
-        since_utc_s: float,
-        *,
-        now_utc_s: float,
-        steady_s: float,
-    ) -> float:
+    def look(self, now_utc_s: float, steady_s: float) -> None:
+        """It is that time now; to be told each time before orders are asked for."""
+        if self._unset_utc_s is not None:
+            self._unset_utc_s = self._utc_s + steady_s - self._steady_s
+        else:
+            self._unset_utc_s = now_utc_s
+        self._utc_s, self._steady_s = now_utc_s, steady_s
+
+    def end_utc_s(self, order: Hashable, until_utc_s: float, since_utc_s: float) -> float:
         """The end of the order by the present clock, which it may have passed.
 
         `until_utc_s` and `since_utc_s` are its end and when it was given, as
@@ -37,13 +39,15 @@ class Deadlines:
         """
         end_s = self._ends.get(order)
         if end_s is None:
+            # A new one may have been written just before the clock was set, or just after.
+            now_utc_s = min(self._utc_s, self._unset_utc_s or self._utc_s)
             left_s = until_utc_s - now_utc_s
             if since_utc_s < until_utc_s:
                 left_s = min(left_s, until_utc_s - since_utc_s)
             if left_s <= 0:
                 return until_utc_s
-            end_s = self._ends[order] = steady_s + left_s
-        end_utc_s = now_utc_s + (end_s - steady_s)
+            end_s = self._ends[order] = self._steady_s + left_s
+        end_utc_s = self._utc_s + (end_s - self._steady_s)
         return until_utc_s if abs(end_utc_s - until_utc_s) < _SAME_S else end_utc_s
 
     def keep(self, orders: Iterable[Hashable]) -> None:

@@ -78,6 +78,8 @@ class Releases:
 
     def now(self, now_utc_s: float) -> frozenset[str]:
         """The mount points asked for now; what was known last where the file cannot be read."""
+        if self._steady is not None:
+            self._deadlines.look(now_utc_s, self._steady())
         try:
             status = os.stat(self._path)
             seen = (status.st_mtime_ns, status.st_size, status.st_ino)
@@ -90,23 +92,17 @@ class Releases:
         return self._in_force(now_utc_s)
 
     def _in_force(self, now_utc_s: float) -> frozenset[str]:
-        steady_s = None if self._steady is None else self._steady()
         self._deadlines.keep(self._released.items())
         return frozenset(
             mount
             for mount, until in self._released.items()
-            if self._end_utc_s(mount, until, now_utc_s, steady_s) > now_utc_s
+            if self._end_utc_s(mount, until) > now_utc_s
         )
 
-    def _end_utc_s(
-        self, mount: str, until: float, now_utc_s: float, steady_s: float | None
-    ) -> float:
-        if steady_s is None or self._seen is None or math.isinf(until):
+    def _end_utc_s(self, mount: str, until: float) -> float:
+        if self._steady is None or self._seen is None or math.isinf(until):
             return until
-        written_utc_s = self._seen[0] / 1e9
-        return self._deadlines.end_utc_s(
-            (mount, until), until, written_utc_s, now_utc_s=now_utc_s, steady_s=steady_s
-        )
+        return self._deadlines.end_utc_s((mount, until), until, self._seen[0] / 1e9)
 
 
 def _content(path: Path) -> bytes:

@@ -64,6 +64,8 @@ class FileSwitch:
         (empty, garbage, a directory, a link, unreadable, too large) is an
         order without an end, and its reason says what is odd. Never raises.
         """
+        if self._steady is not None:
+            self._deadlines.look(now_utc_s, self._steady())
         try:
             status = os.lstat(self._inhibit_path)
             signature = _signature(status)
@@ -92,8 +94,6 @@ class FileSwitch:
                 (order, written_utc_s),
                 end_utc_s,
                 written_utc_s if order.since_utc_s is None else order.since_utc_s,
-                now_utc_s=now_utc_s,
-                steady_s=self._steady(),
             )
         if end_utc_s <= now_utc_s:
             return None

@@ -130,7 +130,7 @@ class Faults:
 
     def frozen(self) -> None:
         """The CPU counters stand still."""
-        self.host.frozen = self.host.read_cpu()[1]
+        self.host.freeze()
         self._after(0.5, 30.0, self._thaw)
 
     def _thaw(self) -> None:

@@ -195,12 +195,12 @@ class Life:
 
     def step(self, seconds: float) -> None:
         """Somebody sets the clock."""
-        self._broken()
+        self.gaps += 1
         self.host.utc_offset_s += seconds
 
     def sleep(self, seconds: float) -> None:
         """The host is suspended."""
-        self._broken()
+        self.gaps += 1
         self.host.slept_s += seconds
 
     def freeze(self, seconds: float) -> None:
@@ -215,7 +215,8 @@ class Life:
             host.now_s += step_s
             host._expire()
         if seconds > GAP_S:
-            self._broken()
+            self.gaps += 1
+            self.truth.broken()
         # Nobody was there to see.
         self.truth.asked = {path: max(at, host.now_s) for path, at in self.truth.asked.items()}
         self.truth.short_since_s.clear()
@@ -223,21 +224,14 @@ class Life:
         if self.truth.forbidden_since_s is not None:
             self.truth.forbidden_since_s = max(self.truth.forbidden_since_s, host.now_s)
 
-    def _broken(self) -> None:
-        self.gaps += 1
-        self.truth.broken()
-
     def stall(self) -> None:
         """Programs wait for memory: a sign of pressure."""
         self.host.stalled_s += 1.0
-        if "memory" not in self.host.failing:
-            self.truth.pressed("memory", self.host.hold_off_s, none=True)
 
     def take(self) -> None:
         """The kernel takes pages from a stresser."""
         if self.host.memory_lease:
             self.host.taken_bytes += 100 << 20
-            self.truth.pressed("memory", self.host.hold_off_s, none=True)
 
     def kill(self) -> None:
         """The daemon dies by SIGKILL; its stressers with it."""

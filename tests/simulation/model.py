@@ -43,6 +43,12 @@ LAPSE_S = 60.0
 LAPSE_AFTER_S = 4.0
 ABOVE_RATIO = 0.02
 """A tenant that is less above the target may be made up to it, by rounding."""
+FROZEN_S = 1.9
+"""Two readings in a calm time."""
+SET_S = 0.5
+"""A step of the clock, or a sleep, that counts."""
+STALE_S = 5.0
+"""Counters that are further apart tell nothing of the present."""
 RULES = replace(policy(memory_rise_bytes_per_s=100.0 * GIB), disk_rise_bytes_per_s=float(GIB))
 """Fast growth (memory by 1 % a second at most, whatever it says): what is lost soon comes back."""
 STEADY_REASONS = frozenset(Reason) - {Reason.RISING, Reason.MEASURING, Reason.NO_READING}
@@ -117,6 +123,9 @@ class ModelHost:
         self.cycles = self.lapsed = self.numbers = self.raises = 0
         self.above_since_s: float | None = None
         self.tenant_since_s = self.now_s
+        self.frozen_s = self.now_s
+        self.told = (0.0, -math.inf)
+        self.clocks = (self.utc_offset_s, self.slept_s)
         self.target_cpu = RULES.target.cpu
         self.error_s = self.feasible_s = 0.0
         self.at_end: Callable[[], None] = lambda: None
@@ -221,6 +230,13 @@ class ModelHost:
             self.above_since_s = self.now_s
         self.truth.tenant_above(self.above_since_s, self.duty)
 
+    def _tell_stalls(self) -> None:
+        """A sign of pressure counts from the reading that shows it, unless that comes too late."""
+        told_s, told_at_s = self.told
+        if self.stalled_s > told_s and self.now_s - told_at_s <= STALE_S:
+            self.truth.pressed(MEMORY, self.hold_off_s, none=True)
+        self.told = (self.stalled_s, self.now_s)
+
     def _bounds(self) -> tuple[MemoryBound, ...]:
         if self.limit_bytes is None:
             return ()
@@ -250,6 +266,10 @@ class ModelHost:
             self.raises += 1
             raise RuntimeError("a bug in an adapter")
         memory = disks = None
+        set_by_s, slept_s = self.utc_offset_s - self.clocks[0], self.slept_s - self.clocks[1]
+        if abs(set_by_s) > SET_S or slept_s > SET_S:
+            self.truth.broken()
+        self.clocks = (self.utc_offset_s, self.slept_s)
         self.touched = [
             name
             for name, (room, held) in self._rooms().items()
@@ -278,6 +298,8 @@ class ModelHost:
             )
         cpu = self._cpu()
         self._note(MEMORY, memory is not None)
+        if memory is not None:
+            self._tell_stalls()
         for path in self.disks:
             self._note(path, disks is not None)
         return HostReading(
@@ -301,8 +323,15 @@ class ModelHost:
             if counters is None:
                 total_s = self.now_s * self.cpus - self.reset_s
                 counters = CpuCounters(total_s, total_s - self.busy_s, 0.0, self.cpus)
-        self._note(CPU, counters is not None and self.frozen is None)
+        # What stands still shows only in the second reading after it stopped.
+        stale = self.frozen is not None and self.now_s - self.frozen_s > FROZEN_S
+        self._note(CPU, counters is not None and not stale)
         return counters
+
+    def freeze(self) -> None:
+        """The CPU counters stand still from now on."""
+        if self.frozen is None:
+            self.frozen, self.frozen_s = self._cpu(), self.now_s
 
     def _note(self, resource: str, known: bool) -> None:
         """What the daemon may know of a resource in this cycle, and how much it may then hold."""
@@ -329,6 +358,8 @@ class ModelHost:
             if event.path is None:
                 self.truth.exited(event.resource.value)
         taken, self.taken_bytes = self.taken_bytes, 0
+        if taken:
+            self.truth.pressed(MEMORY, self.hold_off_s, none=True)
         return Observation(
             own=OwnCounters(
                 cpu_s=self.own_cpu_s,
@@ -409,6 +440,7 @@ class ModelHost:
         assert deadline_s > 0
         self.release()
         self.exits.clear()
+        self.told, self.taken_bytes = (self.stalled_s, -math.inf), 0
         return ()
 
     # Stressers

@@ -77,6 +77,28 @@ def test_an_order_lasts_as_long_as_it_was_given_for(
 
 
 @KINDS
+@pytest.mark.parametrize("seconds", [YEARS_S, -YEARS_S, HOUR_S / 2, -HOUR_S / 2])
+@pytest.mark.parametrize("given_first", [True, False])
+def test_an_order_of_the_moment_of_a_step_is_as_long(
+    tmp_path: Path, kind: str, seconds: float, *, given_first: bool
+) -> None:
+    """Written between two looks, just before the clock is set or just after: it is an hour."""
+    times = Times(tmp_path)
+    assert not times.holds(kind)
+    if given_first:
+        times.give(kind, HOUR_S)
+        times.utc_s += seconds
+    else:
+        times.utc_s += seconds
+        times.give(kind, HOUR_S)
+    assert times.holds(kind)
+    times.pass_by(HOUR_S - 2)
+    assert times.holds(kind)
+    times.pass_by(4)
+    assert not times.holds(kind)
+
+
+@KINDS
 def test_a_clock_that_was_behind_at_boot_does_not_prolong(tmp_path: Path, kind: str) -> None:
     """The host begins in 1970 and is set right a minute later: two hours from then at most."""
     Times(tmp_path).give(kind, 2 * HOUR_S)
