@@ -17,9 +17,9 @@ MOVED_S = 60.0
 """An end that moves by less is no news: it does so each cycle once a clock was set or slewed."""
 _SAID_ELSEWHERE = (
     *(EventKind.STOPPED, EventKind.PRESSURE_BEGAN, EventKind.PRESSURE_ENDED),
-    *(EventKind.CLOCK_STEPPED, EventKind.SLEPT),
+    *(EventKind.CLOCK_STEPPED, EventKind.SLEPT, EventKind.TRIPPED),
 )
-_UNWANTED = (EventKind.RESTARTED, EventKind.TRIPPED)
+_UNWANTED = (EventKind.RESTARTED,)
 ENDED_IN_TIME = "its end has come"
 """Detail of a pause or window that nobody ended."""
 ENDED_EARLY = "lifted before its end"

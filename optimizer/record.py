@@ -215,7 +215,7 @@ class Recorder:
             name = decision.resource.value
             if decision.reason is Reason.STRESSER_TRIPPED:
                 self._ports.log.error(
-                    "stresser.tripped",
+                    EventKind.TRIPPED.value,
                     resource=name,
                     ends=BURST_LIMIT,
                     within_s=BURST_WINDOW_S,
