@@ -422,6 +422,10 @@ class ModelHost:
         self.truth.leased(CPU, self.duty, duty, most=self.most.get(CPU, 0.0))
         self.duty = duty
 
+    def doubts(self) -> tuple[str, ...]:
+        """A model's stressers obey."""
+        return ()
+
     def states(self) -> PerResource[StresserState]:
         """Nothing to tell of a model."""
         none = StresserState()
