@@ -29,7 +29,7 @@ CALM_S = 3.0
 """Between two faults of a resource, so that it is never tripped by the trials themselves."""
 FAULTS = {
     "cpu": ("stop worker", "kill crew", "stop crew", "kill worker"),
-    "memory": ("stop worker", "kill crew", "stop crew", "kill worker", "oom"),
+    "memory": ("stop crew", "kill worker", "stop worker", "kill crew", "oom"),
     "disk": ("kill crew", "stop crew"),
 }
 _LOADED_BYTES = 96 * MIB
@@ -114,9 +114,9 @@ class Faults:
         if fault is None:
             if time.monotonic() >= self._due_s[kind] and self._loaded(kind):
                 struck = self._strike(kind, self._what(kind))
+                self._struck[kind] += 1
                 if struck is not None:
                     pending[kind] = struck
-                    self._struck[kind] += 1
             return None
         if fault.back_s is None:
             fault.back_s = self._back_s(kind, fault.at_s)
