@@ -118,19 +118,19 @@ class Garbage:
         }
 
     def _at_reload(self, kind: str) -> dict[str, Any]:
-        scene, observer, said = self._scene, self._observer, len(self._scene.said())
+        scene, observer = self._scene, self._observer
         crews = observer.stressers("memory", crews=True)
         self._put(kind)
         scene.signal(signal.SIGHUP)
         begun_s = time.monotonic()
-        named = observer.wait(lambda: self._accepts() is False, DEADLINE_S)
-        named = named and "config.rejected" in scene.said()[said:]
+        # In the status, for the log names no more than so many of a kind in a while.
+        named = observer.wait(lambda: str(scene.file) in (self._rejected() or ""), DEADLINE_S)
         scene.rest(0.5)
         kept, within = all(one.alive for one in crews), scene.within_target()
         self._clean()
         scene.configure()
         scene.signal(signal.SIGHUP)
-        mended = observer.wait(lambda: self._accepts() is True, DEADLINE_S)
+        mended = observer.wait(lambda: self._rejected() == "", DEADLINE_S)
         return {
             "kind": kind,
             "when": "reload",
@@ -151,13 +151,13 @@ class Garbage:
             shutil.rmtree(file)
         file.unlink(missing_ok=True)
 
-    def _accepts(self) -> bool | None:
-        """What the daemon says of its configuration; None when it says nothing."""
+    def _rejected(self) -> str | None:
+        """What the daemon says against its configuration, "": nothing; None without a status."""
         try:
-            status = json.loads(text(self._scene.folder / "run" / "status.json"))
-        except ValueError:
+            found = json.loads(text(self._scene.folder / "run" / "status.json"))["config"]
+        except (ValueError, KeyError):
             return None
-        return bool(status["config"]["ok"])
+        return "" if found["ok"] else str(found["message"])
 
 
 if __name__ == "__main__":

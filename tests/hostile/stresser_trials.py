@@ -141,9 +141,13 @@ class Faults:
         return bool(workers)
 
     def _back_s(self, kind: str, after_s: float) -> float | None:
-        """Since when there is a new crew of that kind."""
-        crews = self._observer.stressers(kind, crews=True)
-        return min((one.at_s for one in crews if one.at_s > after_s), default=None)
+        """Since when there is another one of that kind.
+
+        A whole crew, or a worker alone: the lease of a stopped one that got no
+        CPU on a busy host may run out before it stops.
+        """
+        fresh = [one.at_s for one in self._observer.stressers(kind) if one.at_s > after_s]
+        return min(fresh, default=None)
 
     def _strike(self, kind: str, what: str) -> Fault | None:
         """Do it to a random process of that kind; None when there is none."""
