@@ -7,6 +7,7 @@ import math
 import os
 from dataclasses import dataclass
 
+from optimizer.adapters import mounts as mount_table
 from optimizer.adapters import platform
 from optimizer.adapters.memory_scope import MemoryScope
 from optimizer.control.disks import Scope, choose, eligible, keep, may_hang
@@ -114,15 +115,15 @@ def memory_shards(settings: Settings, memory_bytes: int) -> int:
 def disk_scope(settings: Settings, previous: Scope | None) -> Scope:
     """Which filesystems count, and where space is held; where it was held before if possible."""
     path = settings.disk_stress_path
-    mounts = platform.mounts()
+    mounts = mount_table.mounts()
     allowed = settings.disk_allow or frozenset()
     candidates = () if path is not None else eligible(mounts, allowed)
     hanging = frozenset(mount.mount for mount in mounts if may_hang(mount))
     chosen = choose(
         mounts,
         data_disk_only=settings.data_disk_only,
-        stress_path=None if path is None else platform.resolved(path, hanging),
-        usage=platform.available_bytes(mount.mount for mount in candidates),
+        stress_path=None if path is None else mount_table.resolved(path, hanging),
+        usage=mount_table.available_bytes(mount.mount for mount in candidates),
         allowed=allowed,
     )
     kept = chosen if previous is None else keep(chosen, previous)

@@ -78,6 +78,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.derive": (
         {
             "optimizer.adapters.memory_scope",
+            "optimizer.adapters.mounts",
             "optimizer.adapters.platform",
             "optimizer.settings",
             "optimizer.upkeep",
@@ -111,9 +112,15 @@ PARTS = {
     "optimizer.adapters.history": {
         "optimizer.adapters.history_events",
         "optimizer.adapters.history_file",
+        "optimizer.adapters.history_means",
         "optimizer.adapters.row_order",
     },
     "optimizer.adapters.history_file": {"optimizer.adapters.history_events"},
+    "optimizer.adapters.history_reading": {
+        "optimizer.adapters.history_events",
+        "optimizer.adapters.history_file",
+        "optimizer.adapters.history_means",
+    },
     "optimizer.adapters.idle_group": {
         "optimizer.adapters.cgroups",
         "optimizer.adapters.identity",

@@ -2,16 +2,16 @@
 
 The daemon that holds the instance lock is that writer: SQLite before 3.51.3
 can corrupt a WAL file when two connections write or checkpoint at the same
-time. Everybody else reads through `read_means` and `read_events`. Within the daemon nobody may
-open the file by other means, for closing it would drop SQLite's locks.
+time. Everybody else reads through `history_reading.py`. Within the daemon nobody
+may open the file by other means, for closing it would drop SQLite's locks.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Collection, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 from optimizer.adapters import history_events
@@ -27,31 +27,21 @@ from optimizer.adapters.history_file import (
     is_damage,
     latest,
     purge,
-    refuse_newer,
     remedy,
     set_aside,
     transaction,
 )
+from optimizer.adapters.history_means import period_means, weighted
 from optimizer.adapters.row_order import RowOrder
 from optimizer.errors import HistoryError
-from optimizer.model import PerResource, Resource
-from optimizer.outcome import Event, EventKind, PeriodMean, PeriodMeans, Record
+from optimizer.model import Resource
+from optimizer.outcome import Event, EventKind, PeriodMeans, Record
 from optimizer.ports import Log
 
 BACKLOG_ROWS = 1440
 """Records, and events, kept in memory while the file cannot be written: a day of minutes."""
 PURGE_EVERY_S = 55
 """How often old rows are looked for: with each sample at the usual interval, not at short ones."""
-READ_TIMEOUT_S = 5.0
-"""How long a reader waits for a lock."""
-
-_WEIGHED = ("cpu", "cpu_own", "memory", "memory_own", "disk", "disk_own")
-_TOTALS = ", ".join(
-    f"TOTAL({x} * span_s), TOTAL(span_s) FILTER (WHERE {x} IS NULL)" for x in _WEIGHED
-)
-_SUMS = f"""
-    SELECT COUNT(*), TOTAL(span_s), {_TOTALS} FROM sample WHERE utc_s > ? AND utc_s <= ?
-"""  # noqa: S608 - constants only
 
 
 class SqliteHistory:
@@ -127,7 +117,7 @@ class SqliteHistory:
         db = self._opened()
         start_utc_s = now_utc_s - days * DAY_S
         try:
-            rows, *sums = db.execute(_SUMS, (start_utc_s, now_utc_s)).fetchone()
+            rows, *sums = db.execute(SUMS, (start_utc_s, now_utc_s)).fetchone()
         except FILE_ERRORS as exc:
             if is_damage(exc):
                 self._write_failed(exc)
@@ -135,8 +125,8 @@ class SqliteHistory:
         for record in self._backlog:
             if start_utc_s < int(record.sample.utc_s) <= now_utc_s:
                 rows += 1
-                sums = [kept + new for kept, new in zip(sums, _weighted(record), strict=True)]
-        return _period_means(rows, sums, days)
+                sums = [kept + new for kept, new in zip(sums, weighted(record), strict=True)]
+        return period_means(rows, sums, days)
 
     def own_cpu_ratio_s(self, from_utc_s: float, to_utc_s: float) -> float | None:
         """Our share of the CPU times seconds, over the rows of that time.
@@ -268,46 +258,6 @@ class SqliteHistory:
             )
 
 
-def read_means(path: Path, now_utc_s: float, days: float) -> PeriodMeans:
-    """Means as `SqliteHistory.means` gives them, read beside a running daemon or without one.
-
-    Never writes. Raises HistoryError, with what to do, when there is no file
-    or it cannot be read.
-    """
-    with _reading(path) as (db, _):
-        rows, *sums = db.execute(_SUMS, (now_utc_s - days * DAY_S, now_utc_s)).fetchone()
-    return _period_means(rows, sums, days)
-
-
-def read_events(path: Path, from_utc_s: float, to_utc_s: float) -> tuple[Event, ...]:
-    """The events after the first time up to the second, in the order in which they were noted.
-
-    Reads beside a running daemon or without one, and never writes. A file of
-    an older program, which noted none, has none. Raises HistoryError as
-    `read_means` does.
-    """
-    with _reading(path) as (db, version):
-        if version < history_events.SINCE_VERSION:
-            return ()
-        return history_events.between(db, from_utc_s, to_utc_s)
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[tuple[sqlite3.Connection, int]]:
-    """A connection that only reads, and the schema version; raises HistoryError."""
-    uri = f"{path.absolute().as_uri()}?mode=ro"
-    try:
-        with closing(sqlite3.connect(uri, uri=True, timeout=READ_TIMEOUT_S)) as db:
-            yield db, refuse_newer(db, path)
-    except FILE_ERRORS as exc:
-        with suppress(OSError):
-            if not path.exists():
-                raise HistoryError(
-                    f"there is no history at {path}: the daemon writes it after its first interval"
-                ) from exc
-        raise HistoryError(f"cannot read the history {path}: {exc}; {remedy(exc, path)}") from exc
-
-
 def _row(record: Record) -> tuple[float | str | None, ...]:
     sample, plan = record.sample, record.plan
     ratios: dict[Resource, tuple[float | None, float | None]] = {}
@@ -323,33 +273,4 @@ def _row(record: Record) -> tuple[float | str | None, ...]:
         *ratios[Resource.DISK],
         *(decision.setpoint_ratio for decision in plan),
         *(decision.reason.value for decision in plan),
-    )
-
-
-def _weighted(record: Record) -> list[float]:
-    """What one record adds to the sums of `_SUMS`, in their order."""
-    span_s = record.sample.span_s
-    sums = [span_s]
-    for used in record.sample.usage:
-        if used is None:
-            sums += (0.0, span_s, 0.0, span_s)
-        else:
-            sums += (used.total_ratio * span_s, 0.0, used.own_ratio * span_s, 0.0)
-    return sums
-
-
-def _period_means(rows: int, sums: list[float], days: float) -> PeriodMeans:
-    span_s, *weighted = sums
-
-    def mean(first: int) -> PeriodMean:
-        total, unknown_s, own, own_unknown_s = weighted[first : first + 4]
-        known_s, own_known_s = span_s - unknown_s, span_s - own_unknown_s
-        return PeriodMean(
-            mean_ratio=total / known_s if known_s else None,
-            own_mean_ratio=own / own_known_s if own_known_s else None,
-            coverage_ratio=min(1.0, known_s / (days * DAY_S)),
-        )
-
-    return PeriodMeans(
-        days=days, rows=rows, of=PerResource(cpu=mean(0), memory=mean(4), disk=mean(8))
     )

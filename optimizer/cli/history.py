@@ -38,7 +38,7 @@ def events(args: argparse.Namespace) -> int:
     """Print the events."""
     from dataclasses import asdict
 
-    from optimizer.adapters.history import read_events
+    from optimizer.adapters.history_reading import read_events
     from optimizer.directories import HISTORY_NAME
     from optimizer.report.events_text import line
 

@@ -39,7 +39,8 @@ def define(parser: argparse.ArgumentParser, _: str) -> None:
 
 def release(args: argparse.Namespace) -> int:
     """Write the order and wait until the daemon holds nothing there."""
-    from optimizer.adapters import platform, releases
+    from optimizer.adapters import mounts as mount_table
+    from optimizer.adapters import releases
     from optimizer.app import running
 
     now_s = time.time()
@@ -49,8 +50,8 @@ def release(args: argparse.Namespace) -> int:
         return EXIT_FAILED
     try:
         places = where_running(as_far_as_good(args).directories)
-        mount = platform.mount_point_of(args.path)
-        mounts = frozenset({mount, *platform.same_device(mount)})
+        mount = mount_table.mount_point_of(args.path)
+        mounts = frozenset({mount, *mount_table.same_device(mount)})
         places.state.mkdir(parents=True, exist_ok=True)
         releases.release(places.state, mounts, until_utc_s=until_s, now_utc_s=now_s)
     except ConfigError as exc:

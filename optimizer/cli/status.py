@@ -93,7 +93,7 @@ def _orders(places: Directories, settings: Settings) -> dict[str, Any]:
 
 
 def _means(places: Directories, days: float) -> dict[str, Any]:
-    from optimizer.adapters.history import read_means
+    from optimizer.adapters.history_reading import read_means
     from optimizer.model import Resource
 
     try:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from optimizer.adapters import platform
+from optimizer.adapters import mounts, platform
 from optimizer.adapters.switch import FileSwitch
 from optimizer.control.disks import eligible, refusal
 from optimizer.derive import derive, look
@@ -43,7 +43,7 @@ def examine_disks(subject: Subject) -> list[Finding]:
     derived = derive(settings, look(settings))
     scope, target = derived.scope, derived.settled.policy.target.disk
     allowed = settings.disk_allow or frozenset()
-    table = platform.mounts()
+    table = mounts.mounts()
     used = {place.mount for place in scope.places}
     refused: list[tuple[str, str]] = []
     if settings.disk_stress_path is None:

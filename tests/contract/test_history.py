@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters.history import BACKLOG_ROWS, SqliteHistory, read_events, read_means
+from optimizer.adapters.history import BACKLOG_ROWS, SqliteHistory
 from optimizer.adapters.history_events import MOST_EVENTS
 from optimizer.adapters.history_file import _MIGRATIONS, SCHEMA_VERSION
+from optimizer.adapters.history_reading import read_events, read_means
 from optimizer.errors import HistoryError
 from optimizer.model import Decision, PerResource, Reason, Resource, Sample, Utilisation
 from optimizer.outcome import Event, EventKind, Record

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from optimizer.adapters.history import SqliteHistory, read_events
+from optimizer.adapters.history import SqliteHistory
+from optimizer.adapters.history_reading import read_events
 from optimizer.model import Decision, PerResource, Reason, Resource, Sample, Utilisation
 from optimizer.outcome import Event, EventKind, Record
 from tests.fakes import FakeLog

@@ -10,7 +10,7 @@ import pytest
 
 from optimizer.adapters.disk_sensor import DiskSensor, btrfs_allocation, mounted, pending_bytes
 from optimizer.adapters.memory_sensor import parse_stalled_s, parse_swapped_out
-from optimizer.adapters.platform import is_thin, mount_point_of
+from optimizer.adapters.mounts import is_thin, mount_point_of
 from optimizer.counters import Place
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="btrfs and sysfs are Linux's")

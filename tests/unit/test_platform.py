@@ -9,15 +9,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from optimizer.adapters.mounts import available_bytes, is_removable, mounts, resolved
 from optimizer.adapters.platform import (
-    available_bytes,
     detect,
-    is_removable,
     memory_sizes,
-    mounts,
     online_block_bytes,
     platform_name,
-    resolved,
 )
 
 OS_RELEASE = Path(__file__).parent / "data/os-release"

@@ -1,0 +1,56 @@
+"""Reads the history beside a running daemon or without one; never writes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+from optimizer.adapters import history_events
+from optimizer.adapters.history_file import DAY_S, FILE_ERRORS, refuse_newer, remedy
+from optimizer.adapters.history_means import SUMS, period_means
+from optimizer.errors import HistoryError
+from optimizer.outcome import Event, PeriodMeans
+
+READ_TIMEOUT_S = 5.0
+"""How long a reader waits for a lock."""
+
+
+def read_means(path: Path, now_utc_s: float, days: float) -> PeriodMeans:
+    """Means as `SqliteHistory.means` gives them.
+
+    Raises HistoryError, with what to do, when there is no file
+    or it cannot be read.
+    """
+    with _reading(path) as (db, _):
+        rows, *sums = db.execute(SUMS, (now_utc_s - days * DAY_S, now_utc_s)).fetchone()
+    return period_means(rows, sums, days)
+
+
+def read_events(path: Path, from_utc_s: float, to_utc_s: float) -> tuple[Event, ...]:
+    """The events after the first time up to the second, in the order in which they were noted.
+
+    A file of an older program, which noted none, has none. Raises HistoryError
+    as `read_means` does.
+    """
+    with _reading(path) as (db, version):
+        if version < history_events.SINCE_VERSION:
+            return ()
+        return history_events.between(db, from_utc_s, to_utc_s)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[tuple[sqlite3.Connection, int]]:
+    """A connection that only reads, and the schema version; raises HistoryError."""
+    uri = f"{path.absolute().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(uri, uri=True, timeout=READ_TIMEOUT_S)) as db:
+            yield db, refuse_newer(db, path)
+    except FILE_ERRORS as exc:
+        with suppress(OSError):
+            if not path.exists():
+                raise HistoryError(
+                    f"there is no history at {path}: the daemon writes it after its first interval"
+                ) from exc
+        raise HistoryError(f"cannot read the history {path}: {exc}; {remedy(exc, path)}") from exc
