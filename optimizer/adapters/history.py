@@ -31,7 +31,7 @@ from optimizer.adapters.history_file import (
     set_aside,
     transaction,
 )
-from optimizer.adapters.history_means import period_means, weighted
+from optimizer.adapters.history_means import SUMS, period_means, weighted
 from optimizer.adapters.row_order import RowOrder
 from optimizer.errors import HistoryError
 from optimizer.model import Resource
