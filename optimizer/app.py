@@ -156,6 +156,7 @@ def _run_locked(
         cpu_room=lambda: capacity.capacity,
         enrol=lambda listed: roster.show("stressers", listed),
         kill_group=group.kill,
+        hurry=group.hurry,
         log=log,
     )
     publisher = Publisher(

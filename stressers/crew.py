@@ -232,15 +232,22 @@ class ForkCrew:
         return not self._arming
 
     def deaths(self) -> list[tuple[int, int, int]]:
-        """Place, pid and exit code (negative: signal) of workers that ended since last asked."""
+        """Place, pid and exit code (negative: signal) of workers that ended since last asked.
+
+        A worker that somebody has stopped is killed: it would keep what it
+        holds, and its lease alarm does not reach a stopped process.
+        """
         found: list[tuple[int, int, int]] = []
         while self.pids:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
                 break
             if pid == 0:
                 break
+            if os.WIFSTOPPED(status):
+                os.kill(pid, worker.KILL)  # not reaped yet, so the pid is still its own
+                continue
             index = next((i for i, known in self.pids.items() if known == pid), None)
             if index is not None:  # else a child of what this process was before its exec
                 del self.pids[index]

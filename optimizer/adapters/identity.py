@@ -41,7 +41,8 @@ def identify(pid: int, *, parent: int | None = None) -> Identity | None:
 
 def runs(identity: Identity) -> bool:
     """Whether that very process still runs; one that only waits to be reaped does not."""
-    return _identify(identity.pid, None) == identity
+    found = _identify(identity.pid, None)
+    return found is not None and found.start == identity.start and _may_be(found.pidfs, identity)
 
 
 def kill(identity: Identity) -> bool:
@@ -66,6 +67,11 @@ def boot_id() -> str | None:
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
     except OSError:
         return None
+
+
+def _may_be(pidfs: int | None, identity: Identity) -> bool:
+    """Whether an inode speaks against that process; one that is not known does not."""
+    return None in {pidfs, identity.pidfs} or pidfs == identity.pidfs
 
 
 class _Stat(NamedTuple):
@@ -108,7 +114,7 @@ if sys.platform == "linux":
                 os.kill(identity.pid, signal.SIGKILL)
                 return True
             # Still alive, so what was read is its own.
-            if _inode(descriptor) != identity.pidfs or _ended(descriptor):
+            if not _may_be(_inode(descriptor), identity) or _ended(descriptor):
                 return False
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         except OSError:

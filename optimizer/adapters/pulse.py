@@ -40,7 +40,9 @@ class Pulse:
         if sys.platform != "linux":
             return None  # elsewhere clocks are too coarse to tell
         for pid in pids:
-            used_s = self._used_s.get(pid, 0.0)
+            used_s = self._used_s.get(pid)
+            if used_s is None:
+                continue  # its clock cannot be read: that says nothing
             before_s, since_s = self._moved.get(pid, (-1.0, now_s))
             if used_s != before_s:
                 self._moved[pid] = used_s, now_s

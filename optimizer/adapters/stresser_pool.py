@@ -45,7 +45,7 @@ class StresserPool:
     longer does.
 
     `enrol` is told who belongs to us whenever that has changed, `kill_group`
-    ends what is left in the control group.
+    ends what is left in the control group; `hurry` is told that all there was killed for good.
 
     The pool decides nothing: a lease above 0 starts what is not there, `stop`
     ends what is. Each filesystem has a stresser of its own.
@@ -65,10 +65,12 @@ class StresserPool:
         stirs: Callable[[int, bool], None] = lambda _descriptor, _begin: None,
         enrol: Callable[[tuple[Listed, ...]], None] = lambda _listed: None,
         kill_group: Callable[[], None] = lambda: None,
+        hurry: Callable[[], None] = lambda: None,
         log: Log | None = None,
     ) -> None:
         self._stirs = stirs
         self._enrol = enrol
+        self._hurry = hurry
         self._cpus = cpus
         self._memory = memory
         self._disk = disk
@@ -91,6 +93,8 @@ class StresserPool:
         """CPU seconds, ledgers, and the unwanted ends since the last call."""
         exits, self._failures = self._failures, []
         stirred, taken_bytes = False, 0
+        for process in [p for processes in self._running.values() for p in processes]:
+            process.end_if_stopped()
         for process in self._stirring():
             process.listen()
             stirred, process.stirred = stirred or process.stirred, False
@@ -205,7 +209,7 @@ class StresserPool:
             f"{process.resource.value} stresser {process.pid} has taken no lease for {late_s:.0f} s"
             for processes in self._running.values()
             for process in processes
-            if (late_s := process.unleased_s(now_s)) > TTL_S
+            if (late_s := process.unleased_s(now_s)) > TTL_S and not process.stuck(now_s)
         ]
         return (*deaf, *self._dying.untold())
 
@@ -225,6 +229,7 @@ class StresserPool:
     def close(self, deadline_s: float) -> tuple[int, ...]:
         """End all, wait until they are gone; the pids of those that are not after the deadline."""
         self.release()
+        self._hurry()
         until_s = self._monotonic() + deadline_s
         while self._dying and self._monotonic() < until_s:
             self._reap()

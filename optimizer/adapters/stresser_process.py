@@ -74,7 +74,7 @@ class StresserProcess:
         self._stuck_since_s: float | None = None
         self._sent: tuple[float, float] = (-1.0, float("-inf"))
         self._started_s = time.monotonic()
-        self._watched = False
+        self._watched = self._stopped = False
         self._buffer = b""
         life_read, self._life_write = _life_pipe()
         command = [sys.executable, "-I", "-S", str(_PROGRAM), resource.value, *arguments]
@@ -195,7 +195,9 @@ class StresserProcess:
         if code is None:
             return None
         self.listen()
-        if code in {-signal.SIGTERM, 0}:
+        if self._stopped:
+            cause, what = ExitCause.EXPIRED, "ended by us: it was stopped by a signal"
+        elif code in {-signal.SIGTERM, 0}:
             cause, what = ExitCause.FAILED, "ended by itself"
         elif sys.platform != "win32" and code == -signal.SIGALRM:
             cause, what = ExitCause.EXPIRED, "its lease ran out"
@@ -216,6 +218,20 @@ class StresserProcess:
         elif self._stuck_since_s is None:
             self._stuck_since_s = now_s
         return self._stuck_since_s is not None and now_s - self._stuck_since_s >= _STUCK_S
+
+    def end_if_stopped(self) -> None:
+        """End it when somebody has stopped the crew, for no alarm reaches a stopped process.
+
+        A crew does the same with its workers. What a debugger or a frozen
+        control group holds up is `silent`.
+        """
+        if sys.platform != "linux" or self._process.returncode is not None:
+            return
+        with contextlib.suppress(ChildProcessError):
+            found = os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WNOHANG)
+            if found is not None:
+                self._stopped = True
+                self.kill()
 
     def silent(self, now_s: float) -> str | None:
         """Which of its processes was stopped, and holds what it held; None when all run.

@@ -292,3 +292,23 @@ def test_each_filesystem_has_a_stresser_of_its_own(tmp_path: Path) -> None:
         assert gone in dict(pool.states().disk.faults)
     finally:
         assert pool.close(5.0) == ()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="state D is Linux's")
+def test_one_that_the_kernel_keeps_waiting_is_no_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stresser on a frozen disk takes no lease and is known for it; any other one is doubted."""
+    now_s = [time.monotonic()]
+    pool = StresserPool(cpus=lambda: 1, monotonic=lambda: now_s[0])
+    try:
+        pool.apply(plan(0.05, 0.0))
+        eventually(lambda: (pool.observe(), pool.states().cpu.means)[1])
+        assert pool.doubts() == ()
+        now_s[0] += 60.0
+        assert "has taken no lease" in pool.doubts()[0]
+        monkeypatch.setattr("optimizer.adapters.identity.state", lambda _pid: "D")
+        pool.doubts()
+        now_s[0] += 60.0
+        assert pool.doubts() == ()
+    finally:
+        monkeypatch.undo()
+        assert pool.close(5.0) == ()

@@ -92,3 +92,20 @@ def test_without_pidfds_the_start_time_decides(
 def test_nobody_has_no_identity() -> None:
     """A pid beyond the largest that any kernel gives."""
     assert identify(1 << 30) is None
+
+
+def test_an_inode_that_is_not_known_says_nothing(
+    sleeper: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a descriptor to spare a living process is not taken for gone."""
+    who = identify(sleeper.pid)
+    assert who is not None
+    with monkeypatch.context() as full:
+        full.setattr(identity, "_open", lambda _pid: None)
+        assert runs(who)
+        bare = identify(sleeper.pid)
+    assert bare is not None
+    assert bare.pidfs is None
+    assert runs(bare)
+    assert kill(bare)
+    assert sleeper.wait(timeout=5) != 0

@@ -187,24 +187,28 @@ def test_stressers_of_another_controller_are_not_killed(
     assert not until(lambda: watched.alive() != watched.pids, deadline_s=0.3)
 
 
-@pytest.mark.parametrize(("with_other", "text"), [(False, "1"), (True, "")])
+@pytest.mark.parametrize("beside", ["nobody", "other", "unknown", "group"])
 def test_cgroup_kill_is_used_only_where_all_are_ours(
-    tmp_path: Path,
-    left: tuple[int, Watch, subprocess.Popen[bytes]],
-    with_other: bool,
-    text: str,
+    tmp_path: Path, left: tuple[int, Watch, subprocess.Popen[bytes]], beside: str
 ) -> None:
-    """On a copy: "1" is written where the kernel offers it, never beside somebody else."""
+    """On a copy: "1" is written where the kernel offers it, never beside somebody else.
+
+    Nor beside one who cannot be identified (pid 0 is of another namespace), nor
+    where there is a group below: the kernel kills in that as well.
+    """
     pid, watched, other = left
     group = IdleGroup(log=FakeLog(), pid=pid)
     group.directory = tmp_path
-    members = [*watched.pids, *([other.pid] if with_other else [])]
+    members = [*watched.pids, *{"other": [other.pid], "unknown": [0]}.get(beside, [])]
+    if beside == "group":
+        (tmp_path / "neighbour").mkdir()
     (tmp_path / "cgroup.procs").write_text("\n".join(map(str, members)), encoding="ascii")
     (tmp_path / "cgroup.kill").touch()
     group.kill()
-    assert (tmp_path / "cgroup.kill").read_text(encoding="ascii") == text
+    at_once = beside == "nobody"
+    assert (tmp_path / "cgroup.kill").read_text(encoding="ascii") == ("1" if at_once else "")
     # A copy kills nobody, so who is dead now was killed by pidfd.
-    assert watched.all_dead() if with_other else watched.alive() == watched.pids
+    assert watched.alive() == watched.pids if at_once else watched.all_dead()
     assert other.poll() is None
 
 
@@ -241,3 +245,16 @@ def test_the_group_alone_suffices_to_end_them(
         if directory.exists():
             watched.kill()
             directory.rmdir()
+
+
+def test_what_was_killed_gets_the_cpu_to_die(tmp_path: Path) -> None:
+    """At the end the group is no longer idle; what a kernel does not have is left out."""
+    for name, value in (("cpu.idle", "1"), ("cpu.shares", "2")):
+        (tmp_path / name).write_text(value, encoding="ascii")
+    group = IdleGroup(log=FakeLog(), pid=1)
+    group.hurry()
+    group.directory = tmp_path
+    group.hurry()
+    assert (tmp_path / "cpu.idle").read_text(encoding="ascii")[0] == "0"
+    assert (tmp_path / "cpu.shares").read_text(encoding="ascii") == "1024"
+    assert not (tmp_path / "cpu.weight").exists()

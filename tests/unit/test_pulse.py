@@ -68,3 +68,14 @@ def test_the_count_does_not_fall_with_a_process(pid: int) -> None:
     eventually(lambda: pulse.count((pid,)) > 0.001)
     before_s = pulse.count((pid,))
     assert pulse.count(()) == before_s
+
+
+def test_a_clock_that_cannot_be_read_says_nothing(
+    pid: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a sandbox hides the clocks of others nobody is taken for stopped."""
+    monkeypatch.setattr("optimizer.adapters.pulse.process_cpu_s", lambda _: None)
+    pulse = Pulse()
+    for now_s in (0.0, 100.0, 200.0):
+        pulse.count((pid,))
+        assert pulse.silent((pid,), now_s) is None
