@@ -56,7 +56,8 @@ def examine_install(_: Subject) -> list[Finding]:
             executable=sys.executable,
             dependencies=tuple(found),
             venv=str(folder / "bin/python") if has_venv else None,
-            in_venv=has_venv and Path(sys.prefix).resolve() == folder.resolve(),
+            # Started without `site`, as here, Python takes the prefix of what the venv is of.
+            in_venv=has_venv and Path(sys.executable).parent.parent.resolve() == folder.resolve(),
             stamp=str(folder / ".optimizer-stamp"),
             start_script=str(script) if script.exists() else None,
             managed=sys.prefix == sys.base_prefix and _is_managed(),

@@ -123,7 +123,8 @@ def _resource(resource: Resource, report: CycleReport, around: Surroundings) -> 
     if report.recent is not None:
         usage = report.recent.usage.of(resource)
     mean: PeriodMean | None = None if report.means is None else report.means.of.of(resource)
-    note = around.disk_note if resource is Resource.DISK else ""
+    held = resource is Resource.DISK and decision.reason is not Reason.NO_TARGET
+    note = around.disk_note if held else ""
     missing = [*state.missing]
     if resource is Resource.MEMORY:
         missing += _unseen(report.reading)
