@@ -17,8 +17,8 @@ from optimizer.adapters.identity import boot_id, identify
 
 NAME = "CloudResourceOptimizer"
 _LINK = f"/memfd:{NAME} (deleted)"
-_ADD_SEALS, _ALL_SEALS = 1033, 0xF
-"""F_ADD_SEALS, and those of it: no seal more, no shrinking, growing, writing. Source: fcntl(2)."""
+_ADD_SEALS, _GET_SEALS, _ALL_SEALS = 1033, 1034, 0xF
+"""F_ADD_SEALS, F_GET_SEALS: no seal more, no shrinking, growing, writing. Source: fcntl(2)."""
 _NOEXEC_SEAL = 0x8
 """MFD_NOEXEC_SEAL: some hosts refuse what lacks it. Source: linux/memfd.h, since 6.3."""
 _LIMIT_BYTES = 16 * 1024
@@ -66,7 +66,7 @@ def _names(mark: dict[str, object]) -> tuple[object, object, object]:
 
 
 def _content(link: str, owner: int) -> dict[str, object] | None:
-    """The JSON object in a memfd of our name that belongs to that user; None for all else."""
+    """The JSON object in a sealed memfd of our name of that user's; None for all else."""
     try:
         if os.readlink(link) != _LINK:
             return None
@@ -78,7 +78,7 @@ def _content(link: str, owner: int) -> dict[str, object] | None:
         true = os.fstat(descriptor)
         if os.readlink(f"/proc/self/fd/{descriptor}") != _LINK or true.st_uid != owner:
             return None
-        if not stat.S_ISREG(true.st_mode) or true.st_nlink:
+        if not stat.S_ISREG(true.st_mode) or true.st_nlink or not _is_sealed(descriptor):
             return None
         found = json.loads(os.read(descriptor, _LIMIT_BYTES))
     except (OSError, ValueError, RecursionError):
@@ -106,7 +106,14 @@ if sys.platform == "linux":
             raise
         return descriptor
 
+    def _is_sealed(descriptor: int) -> bool:
+        """Whether nobody can change it any more. Raises OSError for a file on a disk."""
+        return fcntl.fcntl(descriptor, _GET_SEALS) & _ALL_SEALS == _ALL_SEALS
+
 else:
 
     def _sealed(content: bytes) -> int:
         raise OSError(content)
+
+    def _is_sealed(descriptor: int) -> bool:
+        raise OSError(descriptor)

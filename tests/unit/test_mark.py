@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -73,12 +74,28 @@ def test_a_file_of_the_same_name_and_text_is_no_mark(own: int, tmp_path: Path) -
         assert mark.set_mark(PLACES) == own
 
 
+def test_a_mark_that_somebody_could_still_change_is_none(own: int) -> None:
+    """The right text in a memfd of our name, but without all seals: anybody may have written it."""
+    text = os.pread(own, 4096, 0)
+    os.close(own)
+    partly = 0x1 | 0x2 | 0x4  # no writing is missing
+    for seals in (0, partly):
+        descriptor = os.memfd_create(mark.NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.write(descriptor, text)
+        fcntl.fcntl(descriptor, mark._ADD_SEALS, seals)
+        try:
+            assert mark.read_mark(os.getpid()) is None
+        finally:
+            os.close(descriptor)
+    assert mark.set_mark(PLACES) == own
+    assert mark.read_mark(os.getpid()) is not None
+
+
 @pytest.mark.parametrize("content", [b"", b"[]", b"\xff{", b"[" * 9000, b'{"pid": "x"}'])
 def test_garbage_in_a_memfd_of_our_name_is_no_mark(content: bytes) -> None:
     """Whatever somebody writes there: no exception, no mark."""
-    descriptor = os.memfd_create(mark.NAME)
+    descriptor = mark._sealed(content)
     try:
-        os.write(descriptor, content)
         assert mark.read_mark(os.getpid()) is None
     finally:
         os.close(descriptor)
