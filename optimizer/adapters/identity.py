@@ -55,7 +55,7 @@ def kill(identity: Identity) -> bool:
 
 def state(pid: int) -> str:
     """One letter, "D" for deaf to signals; empty where it is not told. Source: proc(5)."""
-    found = _stat(pid) if sys.platform == "linux" else None
+    found = stat_of(pid) if sys.platform == "linux" else None
     return "" if found is None else found.state
 
 
@@ -74,20 +74,27 @@ def _may_be(pidfs: int | None, identity: Identity) -> bool:
     return None in {pidfs, identity.pidfs} or pidfs == identity.pidfs
 
 
-class _Stat(NamedTuple):
+class Stat(NamedTuple):
+    """A line of /proc/PID/stat: name, state, parent, and start in clock ticks since boot."""
+
+    name: str
     state: str
     parent: int
     start: int
 
 
-def _stat(pid: int) -> _Stat | None:
-    """None when there is no such process. Source: proc(5), /proc/pid/stat, fields 3, 4, 22."""
+def stat_of(pid: int) -> Stat | None:
+    """What the kernel says of a process; None when there is none, and where there is no /proc.
+
+    Source: proc(5), /proc/pid/stat, fields 2, 3, 4, 22.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    fields = text.rpartition(") ")[2].split()  # the name before may have brackets and blanks
-    return _Stat(fields[0], int(fields[1]), int(fields[19])) if len(fields) > 19 else None
+    head, _, tail = text.rpartition(") ")  # the name may have brackets and blanks
+    fields, name = tail.split(), head.partition("(")[2]
+    return Stat(name, fields[0], int(fields[1]), int(fields[19])) if len(fields) > 19 else None
 
 
 if sys.platform == "linux":
@@ -95,7 +102,7 @@ if sys.platform == "linux":
     def _identify(pid: int, parent: int | None) -> Identity | None:
         descriptor = _open(pid)
         try:
-            found = _stat(pid)
+            found = stat_of(pid)
             if found is None or found.state in _DEAD or parent not in {None, found.parent}:
                 return None
             if descriptor is not None and _ended(descriptor):
@@ -107,7 +114,7 @@ if sys.platform == "linux":
     def _kill(identity: Identity) -> bool:
         descriptor = _open(identity.pid)
         try:
-            found = _stat(identity.pid)
+            found = stat_of(identity.pid)
             if found is None or found.start != identity.start:
                 return False
             if descriptor is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from optimizer.adapters.cgroups import hierarchy, text_of
 from optimizer.adapters.idle_group import NAME as GROUP_NAME
+from optimizer.adapters.identity import stat_of
 from optimizer.adapters.mountinfo import parse_mounts
 from optimizer.adapters.releases import RELEASED_NAME, parse
 from optimizer.adapters.roster import ROSTER_NAME
@@ -31,7 +32,7 @@ _MOMENT_S = 1.5
 def examine_daemon(subject: Subject) -> list[Finding]:
     """Whether it runs, answers, and is alone."""
     pid = subject.pid
-    seen = None if pid is None else processes.stat_of(pid)
+    seen = None if pid is None else stat_of(pid)
     up_s = None if pid is None else processes.up_s(pid)
     now_utc_s = subject.now_utc_s
     since_s = min(max(HOUR_S, (up_s or 0.0) + _BEFORE_S), log_lines.DAY_S)

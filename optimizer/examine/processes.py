@@ -7,10 +7,9 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-from optimizer.adapters.identity import boot_id, identify
+from optimizer.adapters.identity import boot_id, identify, stat_of
 from optimizer.adapters.mark import read_mark
 from optimizer.adapters.roster import ROSTER_NAME
 from optimizer.report.doctor_daemon import Process
@@ -22,32 +21,6 @@ _LISTEN = "0A"
 """Source: Linux include/net/tcp_states.h, TCP_LISTEN."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stat:
-    """A line of /proc/PID/stat: name, state, parent, and start in ticks after the boot."""
-
-    name: str
-    state: str
-    parent: int
-    start_ticks: int
-
-
-def stat_of(pid: int) -> Stat | None:
-    """What the kernel says of a process, None where there is none. Source: proc(5)."""
-    try:
-        text = (PROC / str(pid) / "stat").read_text("utf-8", "replace")
-        head, _, tail = text.rpartition(")")
-        fields = tail.split()
-        return Stat(
-            name=head.partition("(")[2],
-            state=fields[0],
-            parent=int(fields[1]),
-            start_ticks=int(fields[19]),
-        )
-    except (OSError, ValueError, IndexError):
-        return None
-
-
 def up_s(pid: int) -> float | None:
     """For how long a process runs by the clock that nobody can set; None where not known."""
     found = stat_of(pid)
@@ -57,7 +30,7 @@ def up_s(pid: int) -> float | None:
         since_boot_s = float((PROC / "uptime").read_text("ascii").split()[0])
     except (OSError, ValueError, IndexError):
         return None
-    return since_boot_s - found.start_ticks / os.sysconf("SC_CLK_TCK")
+    return since_boot_s - found.start / os.sysconf("SC_CLK_TCK")
 
 
 def known(runtime: Path) -> tuple[Process, ...]:

@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
+from optimizer.adapters.identity import stat_of
 from optimizer.adapters.switch import FileSwitch
-from optimizer.examine import processes
 from optimizer.examine.subject import Subject
 from optimizer.model import Resource
 from optimizer.report.doctor import Finding
@@ -61,11 +61,11 @@ def _troubled(status: dict[str, Any] | None) -> tuple[Troubled, ...]:
     for kind, facts in status["resources"].items():
         if facts["reason"] in _TROUBLE:
             found.append(Troubled(kind=kind, reason=facts["reason"], note=str(facts["note"])))
-        seen = [(pid, processes.stat_of(pid)) for pid in facts["pids"]]
+        seen = [(pid, stat_of(pid)) for pid in facts["pids"]]
         stuck = tuple(pid for pid, process in seen if process and process.state == "D")
         if stuck:
             time.sleep(_SETTLE_S)  # one look may meet a wait of milliseconds
-            again = [processes.stat_of(pid) for pid in stuck]
+            again = [stat_of(pid) for pid in stuck]
             if any(process and process.state == "D" for process in again):
                 found.append(Troubled(kind=kind, reason="stuck", note="", pids=stuck))
     return tuple(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import socket
@@ -18,7 +19,7 @@ import pytest
 
 from optimizer.adapters import mark as mark_name
 from optimizer.adapters.history_file import SCHEMA_VERSION, begun
-from optimizer.adapters.identity import boot_id
+from optimizer.adapters.identity import boot_id, identify, stat_of
 from optimizer.adapters.instance_lock import Holder
 from optimizer.directories import HISTORY_NAME, Directories
 from optimizer.examine import apart, log_lines, processes
@@ -33,6 +34,8 @@ from optimizer.settings import load
 from optimizer.settings_salvage import salvage
 
 NOW = time.time()
+_SET_NAME = 15
+"""PR_SET_NAME. Source: linux/prctl.h."""
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
@@ -110,9 +113,18 @@ def test_a_lock_that_cannot_be_probed_is_told(
 @LINUX
 def test_a_process_is_read_whatever_its_name() -> None:
     """Names may hold brackets and blanks; an own process has an age and a parent."""
-    found = processes.stat_of(os.getpid())
+    libc = ctypes.CDLL(None)
+    before = Path("/proc/self/comm").read_bytes().rstrip(b"\n")
+    libc.prctl(_SET_NAME, b"a) S (b c", 0, 0, 0)
+    try:
+        found = stat_of(os.getpid())
+    finally:
+        libc.prctl(_SET_NAME, before, 0, 0, 0)
     assert found is not None
-    assert found.parent == os.getppid()
+    assert (found.name, found.parent) == ("a) S (b c", os.getppid())
+    who = identify(os.getpid())
+    assert who is not None
+    assert found.start == who.start
     assert 0 <= (processes.up_s(os.getpid()) or -1) < 86_400
     assert processes.descends(os.getpid(), os.getppid())
     assert not processes.descends(os.getppid(), os.getpid())
@@ -126,9 +138,7 @@ def marked_as() -> Iterator[object]:
     opened: list[int] = []
 
     def mark(**said: object) -> None:
-        descriptor = os.memfd_create(mark_name.NAME, os.MFD_CLOEXEC)
-        os.write(descriptor, json.dumps(said).encode())
-        opened.append(descriptor)
+        opened.append(mark_name._sealed(json.dumps(said).encode()))
 
     yield mark
     for descriptor in opened:
@@ -137,13 +147,13 @@ def marked_as() -> Iterator[object]:
 
 def own() -> dict[str, object]:
     """What proves this process to be itself."""
-    found = processes.stat_of(os.getpid())
+    found = stat_of(os.getpid())
     assert found is not None
     return {
         "role": "stresser",
         "kind": "cpu",
         "pid": os.getpid(),
-        "start": found.start_ticks,
+        "start": found.start,
         "boot_id": boot_id(),
     }
 
