@@ -10,13 +10,17 @@ from optimizer.schedule import Standing, Window, standing
 
 BY = "maintenance window"
 """Who gives the order while a window runs."""
+_AHEAD_S = 60.0
+"""A resume further in the future was given by a wrong clock; time servers correct less."""
 
 
 class MaintenanceSwitch:
     """A switch that is also off while a maintenance window runs; implements ports.Switch.
 
     A resume lifts the windows that run at that time, until their ends. The
-    time of the last resume is in a file, so this outlives a restart.
+    time of the last resume is in a file, so this outlives a restart. One of the
+    future, given while the clock was ahead, lifts nothing; nor does it once its
+    time has come, if it was seen here before.
     """
 
     def __init__(self, switch: Switch, windows: Callable[[], tuple[Window, ...]]) -> None:
@@ -24,6 +28,7 @@ class MaintenanceSwitch:
         self._windows = windows
         self._known: tuple[Window, ...] = ()
         self._standing: Standing | None = None
+        self._void_resume_s: float | None = None
 
     def inhibit(self, now_utc_s: float) -> Inhibit | None:
         """Of the operator's order and the windows that run the one that ends later."""
@@ -43,10 +48,9 @@ class MaintenanceSwitch:
 
     def maintenance(self, now_utc_s: float) -> Maintenance:
         """The window that runs, and the start that comes next."""
-        now = self._standing_at(now_utc_s)
+        now, resumed_s = self._standing_at(now_utc_s), self._resumed_by(now_utc_s)
         if not now.running:
             return Maintenance(next=now.next)
-        resumed_s = self._switch.resumed_utc_s()
         for span in now.running:
             if resumed_s is None or not span.start_utc_s <= resumed_s < span.until_utc_s:
                 return Maintenance(running=span, next=now.next)
@@ -63,6 +67,15 @@ class MaintenanceSwitch:
     def resumed_utc_s(self) -> float | None:
         """As the switch inside says."""
         return self._switch.resumed_utc_s()
+
+    def _resumed_by(self, now_utc_s: float) -> float | None:
+        """When an operator last resumed; None when never, or when that time is no true one."""
+        resumed_s = self._switch.resumed_utc_s()
+        if resumed_s is None or resumed_s > now_utc_s:
+            if resumed_s is not None and resumed_s > now_utc_s + _AHEAD_S:
+                self._void_resume_s = resumed_s
+            return None
+        return None if resumed_s == self._void_resume_s else resumed_s
 
     def _standing_at(self, now_utc_s: float) -> Standing:
         """Worked out at each edge, after a reload, and when the clock was put back."""

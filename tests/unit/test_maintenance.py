@@ -80,6 +80,27 @@ def test_a_resume_at_another_time_lifts_nothing(resumed_s: float) -> None:
     assert rig.by(START_S + 60) == BY
 
 
+def test_a_resume_while_the_clock_is_ahead_does_not_lift_a_window_to_come() -> None:
+    """Neither before the time of the file nor after it: nobody resumed this window."""
+    rig = Rig()
+    rig.inner.last_resume_utc_s = START_S + 1800
+    assert rig.by(START_S - 3600) is None
+    for now_s in (START_S, START_S + 1799, START_S + 1801, END_S - 1):
+        assert rig.by(now_s) == BY
+        assert not rig.switch.maintenance(now_s).lifted
+    rig.inner.last_resume_utc_s = START_S + 1900
+    assert rig.by(START_S + 1901) is None
+
+
+def test_a_resume_counts_after_a_small_correction_of_the_clock() -> None:
+    """Put back by seconds just after the resume: a moment later the window is lifted."""
+    rig = Rig()
+    rig.inner.last_resume_utc_s = START_S + 600
+    assert rig.by(START_S + 601) is None
+    assert rig.by(START_S + 595) == BY
+    assert rig.by(START_S + 600) is None
+
+
 def test_a_window_that_begins_after_the_resume_counts() -> None:
     """One that overlaps the lifted one, too; and a pause after the resume."""
     rig = Rig(parse("0 2 * * * 2h UTC; 0 3 * * * 30m UTC"))
