@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,7 @@ def define(parser: argparse.ArgumentParser, _name: str) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the daemon until a signal ends it."""
+    _outlive_reloads()
     try:
         found = configured(args)
         return _run(found)
@@ -42,6 +44,16 @@ def execute(args: argparse.Namespace) -> int:
     except OptimizerError as exc:
         print(f"optimizer: {exc}", file=sys.stderr)
         return EXIT_FAILED
+
+
+def _outlive_reloads() -> None:
+    """Let a SIGHUP that means reload do nothing until the daemon has its own handler.
+
+    The file is about to be read anyway. A handler, for a program that is
+    started would inherit that the signal is ignored.
+    """
+    if sys.platform != "win32" and not os.isatty(0):
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def _run(found: Configured) -> int:

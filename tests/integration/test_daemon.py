@@ -129,6 +129,28 @@ def test_the_configuration_is_reloaded_and_a_bad_one_is_not(tmp_path: Path) -> N
         assert rig.stop() == 0
 
 
+_HUNG_UP_AT_ONCE = """
+import os, signal
+from optimizer import __main__
+from optimizer.cli import run
+configured = run.configured
+def hung_up(args):
+    os.kill(os.getpid(), signal.SIGHUP)
+    return configured(args)
+run.configured = hung_up
+raise SystemExit(__main__.main())
+"""
+
+
+def test_a_reload_in_the_first_moment_of_a_start_does_not_end_it(tmp_path: Path) -> None:
+    """SIGHUP before the configuration is read; later ones are obeyed."""
+    with daemon(tmp_path / "work", program=("-c", _HUNG_UP_AT_ONCE)) as rig:
+        eventually(rig.status, what="running")
+        os.kill(rig.pid, signal.SIGHUP)
+        eventually(lambda: "config.reloaded" in rig.said(), what="reload by SIGHUP")
+        assert rig.stop() == 0
+
+
 def test_the_disk_is_held_in_unlinked_files_and_given_back(tmp_path: Path) -> None:
     """On a filesystem of the test's own: used rises to the target, no name shows, and back."""
     if os.geteuid() != 0 or not shutil.which("mkfs.ext4"):
