@@ -94,6 +94,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
             "optimizer.derive",
             "optimizer.directories",
             "optimizer.examine",
+            "optimizer.maintenance",
             "optimizer.report",
         }
         | SETTINGS
@@ -162,8 +163,17 @@ PARTS = {
         "optimizer.adapters.memory_sensor",
         "optimizer.adapters.steady",
     },
-    "optimizer.adapters.releases": {"optimizer.adapters.deadline"},
-    "optimizer.adapters.switch": {"optimizer.adapters.deadline", "optimizer.adapters.releases"},
+    "optimizer.adapters.releases": {
+        "optimizer.adapters.deadline",
+        "optimizer.adapters.identity",
+        "optimizer.adapters.steady",
+    },
+    "optimizer.adapters.switch": {
+        "optimizer.adapters.deadline",
+        "optimizer.adapters.identity",
+        "optimizer.adapters.releases",
+        "optimizer.adapters.steady",
+    },
     "optimizer.adapters.stresser_pool": {
         "optimizer.adapters.dying",
         "optimizer.adapters.roster",

@@ -13,8 +13,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from optimizer.adapters.deadline import Deadlines
+from optimizer.adapters.deadline import Deadlines, Given
+from optimizer.adapters.identity import boot_id
 from optimizer.adapters.releases import Releases, withdraw
+from optimizer.adapters.steady import steady_s
 from optimizer.atomic import replace_file, sync_directory
 from optimizer.errors import SwitchError
 from optimizer.orders import Inhibit
@@ -33,6 +35,7 @@ _SETTLED_NS = 2_000_000_000
 _FILE_MARK = "inhibit file"
 
 _Signature = tuple[int, int, int]
+_Order = tuple[Inhibit, Given | None]
 
 
 class FileSwitch:
@@ -41,17 +44,24 @@ class FileSwitch:
     Cheap enough for every cycle: one lstat(2) for each question; the content
     is read again only after a change. With `steady`, seconds that no step of a
     clock moves, an order ends when its time has passed by that (deadline.py);
-    without, when UTC says so.
+    without, when UTC says so. `boot` names the boot that they count in.
     """
 
-    def __init__(self, directory: Path, *, steady: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        steady: Callable[[], float] | None = None,
+        boot: Callable[[], str | None] = boot_id,
+    ) -> None:
         self._inhibit_path = directory / INHIBIT_NAME
         self._resumed_path = directory / RESUMED_NAME
-        self._parsed: tuple[_Signature, Inhibit] | None = None
+        self._parsed: tuple[_Signature, _Order] | None = None
         self._resumed_seen = _signature_or_none(self._resumed_path)
         self._steady = steady
+        self._boot = None if steady is None else boot()
         self._deadlines = Deadlines()
-        self._releases = Releases(directory, steady=steady)
+        self._releases = Releases(directory, steady=steady, boot=boot)
 
     def released(self, now_utc_s: float) -> frozenset[str]:
         """The mount points on which nothing is to be held now; never raises."""
@@ -70,7 +80,7 @@ class FileSwitch:
             status = os.lstat(self._inhibit_path)
             signature = _signature(status)
             if self._parsed is None or self._parsed[0] != signature:
-                order = _read(self._inhibit_path, status)
+                order = _read(self._inhibit_path, status, self._boot)
                 settled = time.time_ns() - status.st_mtime_ns > _SETTLED_NS
                 self._parsed = (signature, order) if settled else None
             else:
@@ -84,8 +94,9 @@ class FileSwitch:
             return _odd(f"cannot be read: {exc.strerror or exc}")
         return self._in_force(order, status.st_mtime, now_utc_s)
 
-    def _in_force(self, order: Inhibit, written_utc_s: float, now_utc_s: float) -> Inhibit | None:
+    def _in_force(self, read: _Order, written_utc_s: float, now_utc_s: float) -> Inhibit | None:
         """The order with its end by the present clock; None when it has ended."""
+        order, given = read
         end_utc_s = order.until_utc_s
         if end_utc_s is None:
             return order
@@ -94,6 +105,7 @@ class FileSwitch:
                 (order, written_utc_s),
                 end_utc_s,
                 written_utc_s if order.since_utc_s is None else order.since_utc_s,
+                given,
             )
         if end_utc_s <= now_utc_s:
             return None
@@ -114,9 +126,19 @@ class FileSwitch:
 
 
 def pause(
-    directory: Path, *, until_utc_s: float | None, reason: str, by: str, now_utc_s: float
+    directory: Path,
+    *,
+    until_utc_s: float | None,
+    reason: str,
+    by: str,
+    now_utc_s: float,
+    steady: Callable[[], float] = steady_s,
+    boot: Callable[[], str | None] = boot_id,
 ) -> None:
     """Write the order not to load; it replaces an earlier one and survives a restart.
+
+    With its times it says by `given` which they are on the steady clock of this
+    boot. Whoever changes the times by hand need not mind that: then it is void.
 
     `until_utc_s` None means until lifted. Control characters are taken out of
     `reason` and `by`, and both are capped. On a full disk an empty file is
@@ -130,6 +152,12 @@ def pause(
         "by": _line(by),
         "until_utc_s": until_utc_s,
         "since_utc_s": now_utc_s,
+        "given": {
+            "boot_id": boot(),
+            "steady_s": steady(),
+            "utc_s": now_utc_s,
+            "until_utc_s": until_utc_s,
+        },
     }
     content = json.dumps(order).encode() + b"\n"
     try:
@@ -177,10 +205,10 @@ def _signature_or_none(path: Path) -> _Signature | None:
         return None
 
 
-def _read(path: Path, status: os.stat_result) -> Inhibit:
-    """The order in the file; raises OSError when it cannot be read."""
+def _read(path: Path, status: os.stat_result, boot: str | None) -> _Order:
+    """The order in the file, and when it was given; raises OSError when it cannot be read."""
     if not stat.S_ISREG(status.st_mode):
-        return _odd("is not a regular file")
+        return _odd("is not a regular file"), None
     flags = os.O_RDONLY
     if sys.platform != "win32":
         # It may have become a pipe or a link since it was looked at.
@@ -188,8 +216,21 @@ def _read(path: Path, status: os.stat_result) -> Inhibit:
     with open(os.open(path, flags), "rb") as file:
         content = file.read(CONTENT_LIMIT_BYTES + 1) or b""
     if len(content) > CONTENT_LIMIT_BYTES:
-        return _odd(f"is larger than {CONTENT_LIMIT_BYTES} bytes")
-    return parse(content)
+        return _odd(f"is larger than {CONTENT_LIMIT_BYTES} bytes"), None
+    order = parse(content)
+    return order, _given(content, order, boot)
+
+
+def _given(content: bytes, order: Inhibit, boot: str | None) -> Given | None:
+    """When pause() wrote this order; None for that of another boot, and for times changed since."""
+    if boot is None or order.until_utc_s is None or order.since_utc_s is None:
+        return None
+    given = json.loads(content).get("given")
+    if not isinstance(given, dict) or given.get("boot_id") != boot:
+        return None
+    if (given.get("utc_s"), given.get("until_utc_s")) != (order.since_utc_s, order.until_utc_s):
+        return None
+    return Given(order.since_utc_s, given.get("steady_s"))
 
 
 def parse(content: bytes) -> Inhibit:

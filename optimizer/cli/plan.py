@@ -75,6 +75,7 @@ def measured_status(found: Configured) -> dict[str, Any]:
     from optimizer.adapters.cpu_scope import CapacityWatch
     from optimizer.adapters.memory_scope import MemoryScope
     from optimizer.adapters.sensors import HostSensors
+    from optimizer.adapters.steady import steady_s
     from optimizer.adapters.switch import FileSwitch
     from optimizer.control.decide import ControlState, decide
     from optimizer.control.estimate import estimate
@@ -96,7 +97,8 @@ def measured_status(found: Configured) -> dict[str, Any]:
     orders = Orders(
         policy=derived.settled.policy,
         inhibit=MaintenanceSwitch(
-            FileSwitch(found.directories.state), lambda: settings.maintenance_windows or ()
+            FileSwitch(found.directories.state, steady=steady_s),
+            lambda: settings.maintenance_windows or (),
         ).inhibit(time.time()),
         disk_reason=derived.scope.reason,
     )

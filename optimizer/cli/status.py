@@ -80,12 +80,16 @@ def _document(places: Directories, settings: Settings) -> dict[str, Any]:
 
 def _orders(places: Directories, settings: Settings) -> dict[str, Any]:
     """What is ordered now, from the files and the configuration alone."""
+    from optimizer.adapters.steady import steady_s
     from optimizer.adapters.switch import FileSwitch
     from optimizer.maintenance import MaintenanceSwitch
     from optimizer.report.status import inhibit_facts, maintenance_facts
 
     windows = settings.maintenance_windows or ()
-    switch, now_s = MaintenanceSwitch(FileSwitch(places.state), lambda: windows), time.time()
+    switch, now_s = (
+        MaintenanceSwitch(FileSwitch(places.state, steady=steady_s), lambda: windows),
+        time.time(),
+    )
     return {
         "inhibit": inhibit_facts(switch.inhibit(now_s)),
         "maintenance": maintenance_facts(switch.maintenance(now_s)),

@@ -54,6 +54,7 @@ def duration_s(text: str) -> float:
 def pause(args: argparse.Namespace) -> int:
     """Write the order; the daemon obeys it in its next cycle and after any restart."""
     from optimizer.adapters import switch
+    from optimizer.adapters.steady import steady_s
     from optimizer.app import running
 
     now_s = time.time()
@@ -63,7 +64,7 @@ def pause(args: argparse.Namespace) -> int:
         places = where_running(found.directories)
         places.state.mkdir(parents=True, exist_ok=True)
         orders = _orders(places, found)
-        before = switch.FileSwitch(places.state).inhibit(now_s)
+        before = switch.FileSwitch(places.state, steady=steady_s).inhibit(now_s)
         switch.pause(
             places.state,
             until_utc_s=until_s,
@@ -119,11 +120,12 @@ def resume(args: argparse.Namespace) -> int:
 
 def _orders(places: Directories, found: Configured) -> MaintenanceSwitch:
     """The orders in the files and the windows of the configuration."""
+    from optimizer.adapters.steady import steady_s
     from optimizer.adapters.switch import FileSwitch
     from optimizer.maintenance import MaintenanceSwitch
 
     windows = found.loaded.settings.maintenance_windows or ()
-    return MaintenanceSwitch(FileSwitch(places.state), lambda: windows)
+    return MaintenanceSwitch(FileSwitch(places.state, steady=steady_s), lambda: windows)
 
 
 def _end(until_s: float | None, now_s: float) -> str:

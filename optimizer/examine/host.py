@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from optimizer.adapters import mounts, platform
+from optimizer.adapters.steady import steady_s
 from optimizer.adapters.switch import FileSwitch
 from optimizer.control.disks import eligible, refusal
 from optimizer.derive import derive, look
@@ -80,7 +81,7 @@ def held_places(subject: Subject) -> tuple[str, ...]:
     derived = derive(subject.settings, look(subject.settings))
     if derived.settled.policy.target.disk <= 0:
         return ()
-    released = FileSwitch(subject.directories.state).released(subject.now_utc_s)
+    released = FileSwitch(subject.directories.state, steady=steady_s).released(subject.now_utc_s)
     return tuple(place.path for place in derived.scope.places if place.mount not in released)
 
 

@@ -18,10 +18,16 @@ HOUR_S = 3600.0
 class Times:
     """UTC and steady time of a host, and its switch."""
 
-    def __init__(self, directory: Path, utc_s: float = NOW_S) -> None:
+    def __init__(self, directory: Path, utc_s: float = NOW_S, boot: str | None = None) -> None:
         self.utc_s, self.steady_s = utc_s, 500.0
-        self.directory = directory
-        self.switch = FileSwitch(directory, steady=lambda: self.steady_s)
+        self.directory, self.boot = directory, boot
+        self.restart()
+
+    def restart(self) -> None:
+        """The daemon begins anew."""
+        self.switch = FileSwitch(
+            self.directory, steady=lambda: self.steady_s, boot=lambda: self.boot
+        )
 
     def pass_by(self, seconds: float) -> None:
         """Time passes."""
@@ -42,11 +48,30 @@ class Times:
         """The order, as the command line writes it now."""
         until, now = self.utc_s + seconds, self.utc_s
         if kind == "pause":
-            pause(self.directory, until_utc_s=until, reason="", by="", now_utc_s=now)
+            pause(
+                self.directory,
+                until_utc_s=until,
+                reason="",
+                by="",
+                now_utc_s=now,
+                steady=lambda: self.steady_s,
+                boot=lambda: self.boot,
+            )
         else:
-            release(self.directory, ["/data"], until_utc_s=until, now_utc_s=now)
+            self.release("/data", seconds)
         name = INHIBIT_NAME if kind == "pause" else RELEASED_NAME
         os.utime(self.directory / name, (now, now))
+
+    def release(self, mount: str, seconds: float) -> None:
+        """One mount point, as the command line asks for it now."""
+        release(
+            self.directory,
+            [mount],
+            until_utc_s=self.utc_s + seconds,
+            now_utc_s=self.utc_s,
+            steady=lambda: self.steady_s,
+            boot=lambda: self.boot,
+        )
 
     def holds(self, kind: str) -> bool:
         """Whether that order is in force."""
