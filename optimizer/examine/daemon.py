@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from optimizer.adapters.cgroups import hierarchy, text_of
-from optimizer.adapters.idle_group import NAME as GROUP_NAME
 from optimizer.adapters.identity import stat_of
+from optimizer.adapters.idle_group import NAME as GROUP_NAME
 from optimizer.adapters.mountinfo import parse_mounts
 from optimizer.adapters.releases import RELEASED_NAME, parse
 from optimizer.adapters.roster import ROSTER_NAME
@@ -127,8 +127,10 @@ def examine_orders(subject: Subject) -> list[Finding]:
     """The inhibit file, the releases, and what the daemon says that it obeys."""
     state, now_utc_s = subject.directories.state, subject.now_utc_s
     path = state / INHIBIT_NAME
-    # Asked at the beginning of time, so that an order that has expired is told as well.
-    order = FileSwitch(state).inhibit(float("-inf"))
+    order = subject.switch().inhibit(now_utc_s)
+    if order is None:
+        # Asked at the beginning of time, so that an order that has expired is told as well.
+        order = FileSwitch(state).inhibit(float("-inf"))
     told = subject.status.get("inhibit") if subject.holder is not None else None
     shown = None
     if isinstance(told, dict):
@@ -154,6 +156,7 @@ def examine_orders(subject: Subject) -> list[Finding]:
             until_utc_s=order.until_utc_s,
             since_utc_s=order.since_utc_s,
             odd=order.reason.startswith("the inhibit file "),
+            scheduled=order.scheduled,
             released=_released(state),
         )
     return orders(facts)

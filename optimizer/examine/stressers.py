@@ -9,13 +9,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from optimizer.adapters.identity import stat_of
-from optimizer.adapters.switch import FileSwitch
 from optimizer.examine.subject import Subject
 from optimizer.model import Resource
 from optimizer.report.doctor import Finding
@@ -36,17 +35,14 @@ _TROUBLE = {"stresser_down", "stresser_tripped"}
 
 def examine_stressers(subject: Subject, places: Callable[[], tuple[str, ...]]) -> list[Finding]:
     """Each kind that has a target; `places` tells where disk space would be held."""
-    state = subject.directories.state
-    paused = FileSwitch(state).inhibit(subject.now_utc_s) is not None
+    paused = subject.switch().inhibit(subject.now_utc_s) is not None
     live = subject.live_status(STALE_S)
     where = places()
     asked = [*_WORDS.items(), *((Resource.DISK, ("--path", place)) for place in where)]
-    # At the same time: a disk that does not answer must not keep the others from being tried.
-    with ThreadPoolExecutor(len(asked)) as pool:
-        trials = list(pool.map(lambda one: attempt(*one, paused=paused), asked))
+    trials = try_all(asked, paused=paused)
     return stressers(
         Stressers(
-            trials=tuple(trials),
+            trials=trials,
             troubled=_troubled(live),
             missing=_missing(live),
             skipped=() if where else ("disk: nothing is held of it",),
@@ -79,17 +75,36 @@ def _missing(status: dict[str, Any] | None) -> tuple[str, ...] | None:
     return tuple(text for facts in running for text in facts["missing"]) if running else None
 
 
-def attempt(resource: Resource, words: tuple[str, ...], *, paused: bool = False) -> Trial:
-    """Start one, wait until it is ready, hear what limits it, and end it.
+def try_all(
+    asked: Sequence[tuple[Resource, tuple[str, ...]]], *, paused: bool = False
+) -> tuple[Trial, ...]:
+    """Start each one, wait until it is ready, hear what limits it, and end it.
 
-    While load is forbidden it is started all the same but holds nothing.
+    While load is forbidden they are started all the same but hold nothing. To
+    be called in the main thread: a stresser ends with the thread that started it.
+    Source: prctl(2), PR_SET_PDEATHSIG.
     """
+    started = [_start(resource, words) for resource, words in asked]
+    # At the same time: a disk that does not answer must not keep the others from being tried.
+    with ThreadPoolExecutor(len(started)) as pool:
+        return tuple(pool.map(lambda one: _attempt(one, paused=paused), started))
+
+
+class _Started(NamedTuple):
+    resource: Resource
+    place: str | None
+    started_s: float
+    process: subprocess.Popen[bytes] | OSError
+
+
+def _start(resource: Resource, words: tuple[str, ...]) -> _Started:
     kind = resource.value
     place = words[1] if resource is Resource.DISK else None
     command = [sys.executable, "-I", "-S", str(_PROGRAM), kind, *words, "--leased"]
     command += ["--parent", str(os.getpid())]
     environ = {name: value for name, value in os.environ.items() if name != lease.TEST_SWITCH}
     started_s = time.monotonic()
+    process: subprocess.Popen[bytes] | OSError
     try:
         process = subprocess.Popen(
             command,
@@ -99,7 +114,15 @@ def attempt(resource: Resource, words: tuple[str, ...], *, paused: bool = False)
             env=environ,
         )
     except OSError as exc:
-        return Trial(kind=kind, ready_s=None, error=str(exc), place=place)
+        process = exc
+    return _Started(resource, place, started_s, process)
+
+
+def _attempt(started: _Started, *, paused: bool) -> Trial:
+    resource, place, started_s, process = started
+    kind = resource.value
+    if isinstance(process, OSError):
+        return Trial(kind=kind, ready_s=None, error=str(process), place=place)
     heard, words_said = _Heard(process.stdout), _Heard(process.stderr)
     try:
         with contextlib.suppress(OSError):
@@ -168,6 +191,8 @@ class _Heard:
                 with self._news:
                     self.reports += [report] if isinstance(report, dict) else []
                     self._news.notify_all()
+        if self._output is not None:
+            self._output.close()
         with self._news:
             self.over = True
             self._news.notify_all()

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optimizer.adapters import status_file
+from optimizer.adapters.steady import steady_s
+from optimizer.adapters.switch import FileSwitch
 from optimizer.directories import LOCK_NAME, STATUS_NAME, Directories
 from optimizer.errors import OptimizerError
+from optimizer.maintenance import MaintenanceSwitch
 from optimizer.settings import Loaded, Settings
 
 if TYPE_CHECKING:
@@ -54,6 +57,13 @@ class Subject:
         """How old the status is, None where there is none."""
         updated = self.status.get("updated_utc_s")
         return self.now_utc_s - updated if isinstance(updated, int | float) else None
+
+    def switch(self) -> MaintenanceSwitch:
+        """The orders in the files, and the maintenance windows of the configuration."""
+        windows = self.settings.maintenance_windows or ()
+        return MaintenanceSwitch(
+            FileSwitch(self.directories.state, steady=steady_s), lambda: windows
+        )
 
     def live_status(self, most_s: float) -> dict[str, Any] | None:
         """The status of a daemon that runs and has written it within that time."""

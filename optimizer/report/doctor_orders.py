@@ -10,9 +10,10 @@ from optimizer.report.doctor_text import utc
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
-    """The inhibit file and the releases; times in seconds since the epoch.
+    """The order not to load and the releases; times in seconds since the epoch.
 
-    `by` is None where there is no file. `odd` tells that the file is no proper
+    `by` is None where there is none, neither in the file nor by a maintenance
+    window, which `scheduled` tells. `odd` tells that the file is no proper
     order, `unseen` that this user may not look for it. `shown` is what the
     status of the daemon says when no file does: by whom, why, until when.
     """
@@ -24,6 +25,7 @@ class Orders:
     until_utc_s: float | None = None
     since_utc_s: float | None = None
     odd: bool = False
+    scheduled: bool = False
     unseen: bool = False
     released: tuple[tuple[str, float], ...] = ()
     shown: tuple[str, str, float | None] | None = None
@@ -74,7 +76,8 @@ def _inhibit(facts: Orders) -> Finding:
     said = f"no load by order of {facts.by}{since}, {_until(facts.until_utc_s)}: {facts.reason}"
     # Whoever gave no end wants to be reminded.
     severity = Severity.WARNING if facts.until_utc_s is None else Severity.NOTE
-    return _ordered(Code.INHIBITED, severity, f"{said} ({facts.path})")
+    where = "MAINTENANCE_WINDOWS" if facts.scheduled else facts.path
+    return _ordered(Code.INHIBITED, severity, f"{said} ({where})")
 
 
 def _ordered(code: Code, severity: Severity, found: str) -> Finding:
