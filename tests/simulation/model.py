@@ -495,4 +495,5 @@ class ModelHost:
 def _allow_gaps(seconds: float) -> None:
     """How long a pause the loop takes for an ordinary one."""
     if seconds != track_room.GAP_S:
-        track_room.GAP_S = decide_room.GAP_S = seconds
+        track_room.GAP_S = seconds
+        decide_room.GAP_S = seconds  # type: ignore[attr-defined]
