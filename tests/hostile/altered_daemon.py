@@ -5,7 +5,9 @@
 ALTERATION is a JSON object with one or more of these keys:
     {"hang": {"fault": F, "place": P, "sign": FILE}}
         After SIGUSR1 the next call of P never returns; FILE gets the monotonic
-        time at which it began to hang.
+        time at which it began to hang. F "failing": each call of P raises.
+    {"limit": true}
+        After SIGUSR1 its own resident memory may be one byte, looked at twice a second.
     {"clock": FILE}
         After SIGUSR2 the UTC clock is so many seconds ahead as FILE says.
     {"roomy": true}
@@ -47,7 +49,17 @@ def deaf(_: Path) -> None:
         libc.sleep(3600)
 
 
-FAULTS: dict[str, Callable[[Path], None]] = {"deadlock": deadlock, "blocked": blocked, "deaf": deaf}
+def failing(_: Path) -> None:
+    """Raise what nobody expects. Raises RuntimeError."""
+    raise RuntimeError("altered")
+
+
+FAULTS: dict[str, Callable[[Path], None]] = {
+    "deadlock": deadlock,
+    "blocked": blocked,
+    "deaf": deaf,
+    "failing": failing,
+}
 
 
 def places() -> dict[str, tuple[type[Any], str]]:
@@ -80,6 +92,17 @@ def arm(fault: str, place: str, sign: Path) -> None:
 
     setattr(owner, name, hanging)
     signal.signal(signal.SIGUSR1, lambda *_: told.set())
+
+
+def limit() -> None:
+    """Have the daemon exceed its own limit from SIGUSR1 on."""
+    from optimizer.adapters import self_limits  # noqa: PLC0415 - after set_clock()
+
+    def lower(*_: object) -> None:
+        self_limits.MEMORY_BYTES = 1
+
+    self_limits.CHECK_S = 0.5
+    signal.signal(signal.SIGUSR1, lower)
 
 
 def set_clock(file: Path) -> None:
@@ -116,6 +139,8 @@ def main() -> int:
     if "hang" in alteration:
         hang = alteration["hang"]
         arm(hang["fault"], hang["place"], Path(hang["sign"]))
+    if alteration.get("limit"):
+        limit()
     if alteration.get("roomy"):
         make_room()
     from optimizer.__main__ import main as optimizer  # noqa: PLC0415 - after set_clock()
