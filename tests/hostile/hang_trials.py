@@ -18,7 +18,7 @@ from typing import Any
 
 from tests.hostile import leftovers
 from tests.hostile.observer import Observer, Seen
-from tests.hostile.scene import MIB, Scene, after_ms, ordered, tell
+from tests.hostile.scene import MIB, Scene, after_ms, cpu_ticks, idle_ratio, ordered, tell
 
 FAULTS = ("stopped", "deadlock", "blocked", "deaf")
 PLACES = ("sensors", "switch", "stressers", "history", "status")
@@ -79,7 +79,7 @@ class Hangs:
                 yield self._trial(FAULTS[number % len(FAULTS)], place)
 
     def _trial(self, fault: str, place: str) -> dict[str, Any]:
-        observer, begun_s = self._observer, time.monotonic()
+        observer, begun_s, ticks_then = self._observer, time.monotonic(), cpu_ticks()
         for path in (self._sign, self._sign.with_suffix(".pipe")):
             path.unlink(missing_ok=True)
         daemon = self._start(fault, place)
@@ -100,6 +100,7 @@ class Hangs:
             "disk_held": held[1],
             "processes": len(stressers),
             "load_ms": load_ms,
+            "idle": idle_ratio(ticks_then),
             "dead_ms": after_ms(hung_s, stressers),
             "left_alive": left,
             "recovered": self._recovers(daemon) if fault == "stopped" else None,

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.hostile import leftovers
-from tests.hostile.scene import MIB, Scene, after_ms, cpu_ticks, ordered, replace, tell
+from tests.hostile.scene import MIB, Scene, after_ms, cpu_ticks, idle_ratio, ordered, replace, tell
 
 GIVE_UP_S = 5.0
 """Whoever lives so long after the kill is an orphan."""
@@ -58,7 +58,6 @@ class Kills:
         daemon.signal(signal.SIGKILL)
         gone = observer.wait(observer.alone, GIVE_UP_S)
         orphans = 0 if gone else observer.kill_all()
-        idle, ticks = (now - then for now, then in zip(cpu_ticks(), ticks_then, strict=True))
         return {
             "moment": moment,
             "reached": reached,
@@ -68,7 +67,7 @@ class Kills:
             "orphans": orphans,
             "dead_ms": after_ms(kill_s, known, observer.late),
             "holders_dead_ms": after_ms(kill_s, [one for one in known if one.kind != "cpu"]),
-            "idle": idle / max(1, ticks),
+            "idle": idle_ratio(ticks_then),
             "memory_held": held[0],
             "disk_held": held[1],
             **self._scene.left(daemon),

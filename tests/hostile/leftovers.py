@@ -25,6 +25,11 @@ _SETTLE_S = 2.0
 """How long a filesystem may take to tell what is free."""
 
 
+def counts_memory() -> bool:
+    """Whether there can be a memory_group(): root, and version 1 of the memory controller."""
+    return os.access(_MEMORY, os.W_OK) and (_MEMORY / "memory.stat").exists()
+
+
 @contextlib.contextmanager
 def memory_group() -> Iterator[Path | None]:
     """A control group without a limit in which the kernel counts memory; None where it cannot."""

@@ -188,6 +188,12 @@ def cpu_ticks() -> tuple[int, int]:
     return ticks[3] + ticks[4], sum(ticks)
 
 
+def idle_ratio(then: tuple[int, int]) -> float:
+    """Idle share of all CPUs since cpu_ticks() said that, 0 to 1; 0 within the same tick."""
+    idle, ticks = (now - before for now, before in zip(cpu_ticks(), then, strict=True))
+    return idle / max(1, ticks)
+
+
 def replace(path: Path, content: str) -> None:
     """Put a file in the place of another one."""
     beside = path.with_name(f"{path.name}.new")

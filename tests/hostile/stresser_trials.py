@@ -18,7 +18,7 @@ from typing import Any
 from tests.hostile import leftovers
 from tests.hostile.observer import KINDS, Seen
 from tests.hostile.overflow import overflow
-from tests.hostile.scene import MIB, Scene, cpu_ticks, ordered, tell
+from tests.hostile.scene import MIB, Scene, cpu_ticks, idle_ratio, ordered, tell
 
 HOLD_OFF_S = 2.0
 SETTLE_S = 30.0
@@ -54,9 +54,8 @@ class Fault:
     def result(self) -> dict[str, Any]:
         """What to tell of it; times in ms from the fault on, null: never."""
         died_s = self.victim.died_s
-        idle, ticks = (now - then for now, then in zip(cpu_ticks(), self._ticks, strict=True))
         return {
-            "idle": idle / max(1, ticks),
+            "idle": idle_ratio(self._ticks),
             "kind": self.kind,
             "fault": self.what,
             "dead_ms": None if died_s is None else 1000 * (died_s - self.at_s),
