@@ -2,8 +2,9 @@
 
     python -m tests.hostile.kill_trials ORDER
 
-ORDER is a JSON object, see scene.py; what comes out is one on each line, for
-each trial. This process is the observer: standard library only.
+ORDER is a JSON object, see scene.py, with the `moments` to take, all without
+it; what comes out is one on each line, for each trial. This process is the
+observer: standard library only.
 """
 
 from __future__ import annotations
@@ -40,9 +41,11 @@ class Kills:
         }
         if scene.disk is None:
             del self._moments["growing disk"]
+        wanted = scene.order.get("moments") or self._moments
+        self._moments = {name: act for name, act in self._moments.items() if name in wanted}
 
     def run(self, count: int) -> Iterator[dict[str, Any]]:
-        """So many trials, all moments in turn."""
+        """So many trials, the moments in turn."""
         with leftovers.memory_group() as self._scene.group:
             for number in range(count):
                 yield self._trial(list(self._moments)[number % len(self._moments)])

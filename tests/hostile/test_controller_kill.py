@@ -41,11 +41,21 @@ ENOUGH = 200
 
 
 def kill(
-    folder: Path, count: int, seed: int, reached_ratio: float, figure: Callable[[str], None]
+    folder: Path,
+    count: int,
+    seed: int,
+    reached_ratio: float,
+    figure: Callable[[str], None],
+    moments: tuple[str, ...] = (),
 ) -> list[Trial]:
-    """So many trials; a daemon starts and ends in good order after them."""
+    """So many trials; a daemon starts and ends in good order after them.
+
+    With no `moments` given, at all of them in turn.
+    """
     with disk(folder) as mount:
-        trials = run_trials("kill_trials", folder / "work", count, disk=mount, seed=seed)
+        trials = run_trials(
+            "kill_trials", folder / "work", count, disk=mount, seed=seed, moments=moments
+        )
     tell(trials, figure)
     check(trials)
     check_reached(trials, reached_ratio)
@@ -110,8 +120,9 @@ def check_time(trials: list[Trial], figure: Callable[[str], None]) -> None:
 def test_nothing_is_left_of_a_killed_controller(
     tmp_path: Path, figure: Callable[[str], None]
 ) -> None:
-    """Each moment once: nobody lives 5 s later, no memory, no disk space and no file is left."""
-    must_be_counted(kill(tmp_path, 9, 1, SHORT_RATIO, figure))
+    """Five moments once: nobody lives 5 s later, no memory, no disk space and no file is left."""
+    moments = ("spawning", "growing memory", "growing disk", "shrinking", "stopping")
+    must_be_counted(kill(tmp_path, len(moments), 1, SHORT_RATIO, figure, moments))
 
 
 @pytest.mark.long
