@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from optimizer.adapters.deadline import Deadlines, Given
 from optimizer.adapters.identity import boot_id
@@ -17,29 +16,57 @@ from optimizer.atomic import replace_file
 from optimizer.errors import SwitchError
 
 RELEASED_NAME = "released"
-"""The file in the state directory: a JSON object of mount points, each until when (UTC seconds)."""
-_GIVEN = re.compile(r"([0-9a-f-]{36}) (\S+) (\S+) (.+)", re.DOTALL)
-"""A key that is no mount point: boot, UTC of the order, its end, and the mount point that it is
-for. Its value is the steady time of the order, which older versions take for an end long ago."""
+"""The file in the state directory: a JSON object of mount points, each with its order."""
 _CONTENT_LIMIT_BYTES = 64 * 1024
 _FAULTS = (OSError, ValueError, TypeError, OverflowError, RecursionError)
 """What a file that is missing, unreadable or no such object raises."""
 
 
-def parse(content: bytes) -> dict[str, float]:
-    """Mount points and until when each is released, in seconds since the epoch.
+class Asked(NamedTuple):
+    """Until when (UTC seconds), and when that was asked for, with the boot that it counts in."""
 
-    Raises TypeError or ValueError when it is anything else.
+    until_utc_s: float
+    given: Given | None = None
+    boot: str | None = None
+
+
+def parse(content: bytes) -> dict[str, Asked]:
+    """The mount points of the file.
+
+    By hand an end alone may be written: `{"/data": 1800000000}`. Raises
+    ValueError or TypeError where it is not such an object, OverflowError or
+    RecursionError where it is an odd one.
     """
     found = json.loads(content)
     if not isinstance(found, dict):
         raise TypeError(f"not a JSON object: {content[:60]!r}")
-    released = {
-        mount: float(until) for mount, until in found.items() if not _GIVEN.fullmatch(mount)
-    }
-    if any(math.isnan(until) for until in released.values()):
-        raise ValueError(f"no number of seconds: {content[:60]!r}")
-    return released
+    return {str(mount): _asked(order) for mount, order in found.items()}
+
+
+def _asked(order: object) -> Asked:
+    if not isinstance(order, dict):
+        return Asked(_seconds(order))
+    given = None
+    if "given_utc_s" in order:
+        steady = order.get("given_steady_s")
+        known = isinstance(steady, int | float)
+        given = Given(_seconds(order["given_utc_s"]), steady if known else None)
+    boot = order.get("boot_id")
+    return Asked(_seconds(order.get("until_utc_s")), given, boot if isinstance(boot, str) else None)
+
+
+def _seconds(value: object) -> float:
+    seconds = float(value) if isinstance(value, int | float | str) else math.nan
+    if math.isnan(seconds):
+        raise ValueError(f"no number of seconds: {value!r}")
+    return seconds
+
+
+def _order(asked: Asked) -> dict[str, object]:
+    order: dict[str, object] = {"until_utc_s": asked.until_utc_s}
+    if asked.given is not None:
+        order["given_utc_s"], order["given_steady_s"] = asked.given
+    return order | {"boot_id": asked.boot}
 
 
 def release(
@@ -52,31 +79,24 @@ def release(
     boot: Callable[[], str | None] = boot_id,
 ) -> None:
     """Ask for these mount points until then; others stay asked for. Raises SwitchError."""
-    path, asked, boot_now = directory / RELEASED_NAME, frozenset(mounts), boot()
+    path = directory / RELEASED_NAME
     before = Releases(directory, steady=steady, boot=boot)
-    held = before.now(now_utc_s)
+    in_force = before.now(now_utc_s)
     kept = {
-        mount: until
-        for mount, until in before.released.items()
-        if mount not in asked and (until > now_utc_s or mount in held)
+        mount: asked
+        for mount, asked in before.asked.items()
+        if asked.until_utc_s > now_utc_s or mount in in_force
     }
-    given = {order: before.given[order] for order in kept.items() if order in before.given}
-    given |= {(mount, until_utc_s): Given(now_utc_s, steady()) for mount in asked}
-    kept |= dict.fromkeys(asked, until_utc_s)
-    notes = {
-        f"{boot_now} {said.utc_s!r} {until!r} {mount}": said.steady_s
-        for (mount, until), said in given.items()
-        if boot_now is not None
-    }
-    content = json.dumps(kept | notes).encode() + b"\n"
+    kept |= dict.fromkeys(mounts, Asked(until_utc_s, Given(now_utc_s, steady()), boot()))
+    content = json.dumps({mount: _order(asked) for mount, asked in kept.items()})
     if len(content) > _CONTENT_LIMIT_BYTES:
-        content = json.dumps(kept).encode() + b"\n"
+        content = json.dumps({mount: asked.until_utc_s for mount, asked in kept.items()})
     try:
-        replace_file(path, content, durable=True)
+        replace_file(path, content.encode() + b"\n", durable=True)
     except OSError as exc:
         raise SwitchError(
             f"cannot write {path}: {exc.strerror or exc}; run this as root or as the user of "
-            "the daemon, or `optimizer pause`"
+            "the daemon"
         ) from exc
 
 
@@ -94,8 +114,7 @@ class Releases:
 
     With `steady`, seconds that no step of a clock moves, a release ends when
     its time has passed by that (deadline.py); without, when UTC says so.
-    `boot` names the boot that they count in. `released` is what the file says,
-    `given` when an order of this boot was given, by mount point and end.
+    `boot` names the boot that they count in. `asked` is what the file says.
     """
 
     def __init__(
@@ -107,8 +126,7 @@ class Releases:
     ) -> None:
         self._path = directory / RELEASED_NAME
         self._seen: tuple[int, int, int] | None = None
-        self.released: dict[str, float] = {}
-        self.given: dict[tuple[str, float], Given] = {}
+        self.asked: Mapping[str, Asked] = {}
         self._steady = steady
         self._boot = None if steady is None else boot()
         self._deadlines = Deadlines()
@@ -121,40 +139,25 @@ class Releases:
             status = os.stat(self._path)
             seen = (status.st_mtime_ns, status.st_size, status.st_ino)
             if seen != self._seen:
-                content = _content(self._path)
-                self.released, self._seen = parse(content), seen
-                self.given = _given(content, self._boot)
+                self.asked, self._seen = parse(_content(self._path)), seen
         except FileNotFoundError:
-            self.released, self.given, self._seen = {}, {}, None
+            self.asked, self._seen = {}, None
         except _FAULTS:
             pass  # half written, or not ours: what was asked for before still holds
-        return self._in_force(now_utc_s)
-
-    def _in_force(self, now_utc_s: float) -> frozenset[str]:
-        self._deadlines.keep(self.released.items())
+        self._deadlines.keep(self.asked.items())
         return frozenset(
             mount
-            for mount, until in self.released.items()
-            if self._end_utc_s(mount, until) > now_utc_s
+            for mount, asked in self.asked.items()
+            if self._end_utc_s(mount, asked) > now_utc_s
         )
 
-    def _end_utc_s(self, mount: str, until: float) -> float:
+    def _end_utc_s(self, mount: str, asked: Asked) -> float:
+        until = asked.until_utc_s
         if self._steady is None or self._seen is None or math.isinf(until):
             return until
-        order = (mount, until)
-        return self._deadlines.end_utc_s(order, until, self._seen[0] / 1e9, self.given.get(order))
-
-
-def _given(content: bytes, boot: str | None) -> dict[tuple[str, float], Given]:
-    """When the orders of this boot were given; nothing of what is odd."""
-    found: dict[tuple[str, float], Given] = {}
-    for key, given_s in json.loads(content).items():
-        parts = _GIVEN.fullmatch(key)
-        if parts is None or parts[1] != boot:
-            continue
-        with contextlib.suppress(ValueError):
-            found[parts[4], float(parts[3])] = Given(float(parts[2]), given_s)
-    return found
+        of_this_boot = self._boot is not None and asked.boot == self._boot
+        given = asked.given if of_this_boot else None
+        return self._deadlines.end_utc_s((mount, asked), until, self._seen[0] / 1e9, given)
 
 
 def _content(path: Path) -> bytes:

@@ -165,6 +165,7 @@ def examine_orders(subject: Subject) -> list[Finding]:
 def _released(state: Path) -> tuple[tuple[str, float], ...]:
     try:
         with open(os.open(state / RELEASED_NAME, os.O_RDONLY), "rb") as file:
-            return tuple(parse(file.read(_MOST_BYTES)).items())
+            asked = parse(file.read(_MOST_BYTES))
+            return tuple((mount, order.until_utc_s) for mount, order in asked.items())
     except (OSError, ValueError, TypeError, OverflowError, RecursionError):
         return ()

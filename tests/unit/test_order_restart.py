@@ -32,7 +32,10 @@ def change(directory: Path, kind: str, **new: object) -> None:
             order["given"]["steady_s"] = new.pop("steady_s")
         order |= new
     else:
-        order = {key: new.get("steady_s", v) if " " in key else v for key, v in order.items()}
+        order = {
+            mount: one | {"given_steady_s": new.get("steady_s", one["given_steady_s"])}
+            for mount, one in order.items()
+        }
     path.write_text(json.dumps(order))
 
 
@@ -124,12 +127,13 @@ def test_another_release_keeps_one_that_still_holds(tmp_path: Path) -> None:
     assert parse((tmp_path / RELEASED_NAME).read_bytes()).keys() == {"/other"}
 
 
-def test_an_older_version_reads_the_releases(tmp_path: Path) -> None:
-    """It wants a number for each key, and takes what it does not know for ended long ago."""
-    given(tmp_path, "release")
-    found = json.loads((tmp_path / RELEASED_NAME).read_text())
-    assert [key for key, until in found.items() if float(until) > NOW_S] == ["/data"]
-    assert len(found) == 2
+def test_a_release_written_by_hand_counts_by_the_clock(tmp_path: Path) -> None:
+    """An end alone is enough, in seconds of UTC."""
+    (tmp_path / RELEASED_NAME).write_text(json.dumps({"/data": NOW_S + HOUR_S}))
+    times = Times(tmp_path, boot=BOOT)
+    assert times.switch.released(times.utc_s) == {"/data"}
+    times.pass_by(HOUR_S + 1)
+    assert times.switch.released(times.utc_s) == frozenset()
 
 
 def test_many_releases_stay_readable(tmp_path: Path) -> None:

@@ -36,9 +36,11 @@ def test_resume_withdraws_all(tmp_path: Path) -> None:
 
 def test_ended_releases_are_dropped_from_the_file(tmp_path: Path) -> None:
     """The file does not grow."""
-    release(tmp_path, ["/a"], until_utc_s=NOW_S + 60, now_utc_s=NOW_S)
-    release(tmp_path, ["/b"], until_utc_s=NOW_S + 900, now_utc_s=NOW_S + 100)
-    assert parse((tmp_path / RELEASED_NAME).read_bytes()) == {"/b": NOW_S + 900}
+    early, late = (lambda: 1000.0), (lambda: 1100.0)
+    release(tmp_path, ["/a"], until_utc_s=NOW_S + 60, now_utc_s=NOW_S, steady=early)
+    release(tmp_path, ["/b"], until_utc_s=NOW_S + 900, now_utc_s=NOW_S + 100, steady=late)
+    known = parse((tmp_path / RELEASED_NAME).read_bytes())
+    assert {mount: asked.until_utc_s for mount, asked in known.items()} == {"/b": NOW_S + 900}
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"/a": "x"}', b'{"/a": NaN}', b"[" * 9999])
