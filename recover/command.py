@@ -17,7 +17,7 @@ from recover.figures import Figures, local_disks, measure, table
 from recover.kernel import allow_files
 from recover.model import Diagnosis, Facts
 from recover.places import Asked
-from recover.prove import evidence_of, family_of
+from recover.prove import evidence_of, family_of, known_controllers
 from recover.repairs import drop_caches, lift_inhibit, repair
 
 MOST_COUNTED, EXIT_USAGE, EXIT_DECLINED, EXIT_INTERRUPTED = 100, 111, 112, 130
@@ -33,7 +33,8 @@ order `inhibit`, so that nothing starts again until --resume. Touches only what
 is proven ours; all else is named and left alone."""
 _EPILOG = f"""\
 exit codes: 0 nothing of ours is left, seen by a second look;
-1 to {MOST_COUNTED} so many things are left or may be; {EXIT_USAGE} wrong arguments;
+1 to {MOST_COUNTED} so many things are left, may be, or could not be forbidden to
+start again; {EXIT_USAGE} wrong arguments;
 {EXIT_DECLINED} not confirmed; {EXIT_INTERRUPTED} interrupted.
 This one file is enough: it needs Python 3.7 or later and nothing else, and may
 be copied alone to another host."""
@@ -116,6 +117,7 @@ class _Session:
         self._acts: list[Act] = []
         self._not_ours: list[str] = []
         self._gaps: list[str] = []
+        self._known: frozenset[int] = frozenset()
         # What is measured before is measured after, whatever is mounted meanwhile.
         self._disks = tuple(dict.fromkeys((*local_disks()[0], *asked.disks)))
 
@@ -163,8 +165,10 @@ class _Session:
         return self._conclude(facts, diagnosis, before, after)
 
     def _look(self) -> tuple[Facts, Diagnosis]:
-        facts = read_facts(self._asked)
+        facts = read_facts(self._asked, self._known)
         diagnosis = diagnose(facts)
+        self._known |= known_controllers(facts.runtimes)
+        self._known |= {target.process.pid for target in diagnosis.daemons}
         self._not_ours += [one for one in diagnosis.not_ours if one not in self._not_ours]
         self._gaps += [one for one in diagnosis.gaps if one not in self._gaps]
         return facts, diagnosis
@@ -208,7 +212,7 @@ class _Session:
     def _conclude(
         self, facts: Facts, diagnosis: Diagnosis, before: Figures, after: Figures | None
     ) -> int:
-        remaining = left(diagnosis)
+        remaining = left(diagnosis, tried=not self._args.dry_run)
         code = min(len(remaining), MOST_COUNTED)
         if self._args.dry_run:
             self._say(f"\n{table(before, None)}")

@@ -104,14 +104,23 @@ def name_of(target: Target) -> str:
     return f"{word} {target.process.pid}"
 
 
-def left(diagnosis: Diagnosis) -> tuple[str, ...]:
-    """What is still there of ours, or may be: each counts in the exit code."""
-    work = [f"{one.target}: {one.why}" for one in plan(diagnosis) if one.what != "inhibit"]
-    return (*work, *diagnosis.doubts)
+def left(diagnosis: Diagnosis, *, tried: bool = True) -> tuple[str, ...]:
+    """What is still there of ours, or may be: each counts in the exit code.
+
+    After the repair was `tried`, an order that is not in force counts too.
+    """
+    steps = plan(diagnosis)
+    work = [f"{one.target}: {one.why}" for one in steps if one.what != "inhibit"]
+    orders = [
+        f"{one.target}: could not be set, so a daemon could start again"
+        for one in steps
+        if tried and one.what == "inhibit"
+    ]
+    return (*orders, *work, *diagnosis.doubts)
 
 
 def _groups(facts: Facts, family: Family) -> tuple[tuple[Group, ...], list[str]]:
-    known = known_controllers(facts.runtimes) | set(family)
+    known = known_controllers(facts.runtimes) | facts.known | set(family)
     ours, foreign = [], []
     for group in facts.groups:
         if facts.only_named and group.pid not in known:
@@ -121,7 +130,9 @@ def _groups(facts: Facts, family: Family) -> tuple[tuple[Group, ...], list[str]]
             continue
         strangers = [pid for pid in group.members if pid not in family]
         daemon = facts.processes.get(group.pid)
-        if strangers:
+        if group.nested:
+            foreign.append(f"group {group.path}: there is a group below it, so it is left")
+        elif strangers:
             foreign.append(
                 f"group {group.path}: its member {strangers[0]} is not proven ours, so the group "
                 "is not killed as a whole"

@@ -28,8 +28,8 @@ _ASK_S = 5.0
 _GROUP = re.compile(re.escape(GROUP_NAME) + r"\.([1-9][0-9]{0,9})")
 
 
-def read_facts(asked: Asked) -> Facts:
-    """Look at the host from scratch; nothing is changed."""
+def read_facts(asked: Asked, known: frozenset[int] = frozenset()) -> Facts:
+    """Look at the host from scratch; nothing is changed. `known` as in Facts."""
     euid = own_user()
     boot, processes = boot_id(), read_processes()
     found = find(
@@ -66,6 +66,7 @@ def read_facts(asked: Asked) -> Facts:
         gaps=tuple(gaps),
         only_named=asked.only,
         sees_all_pids=_sees_all_pids(),
+        known=known,
     )
 
 
@@ -119,7 +120,7 @@ def _signed(
     states: tuple[Home, ...], runtimes: tuple[Home, ...], places: list[Places]
 ) -> tuple[tuple[Home, ...], tuple[Home, ...]]:
     """The directories again: what belongs to one with a sign of ours is ours too."""
-    signs = {home.path: home.ours for home in (*states, *runtimes) if home.ours}
+    signs = {home.path: home.ours for home in (*states, *runtimes) if home.ours and not home.weak}
     pairs = [(one.state, one.runtime) for one in places if one.state and one.runtime]
 
     def signed(home: Home) -> Home:
@@ -209,7 +210,18 @@ def read_group(path: str, pid: int) -> Group:
     except (OSError, ValueError):
         members = None
     can_kill = os.path.exists(os.path.join(path, "cgroup.kill"))
-    return Group(path, pid, members, can_kill)
+    return Group(path, pid, members, can_kill, is_nested(path))
+
+
+def is_nested(path: str) -> bool:
+    """Whether there are groups below this one; true when that cannot be told."""
+    try:
+        with os.scandir(path) as entries:
+            return any(entry.is_dir(follow_symlinks=False) for entry in entries)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def _sees_all_pids() -> bool:

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import re
-import sys
-from typing import Callable, Mapping
+from typing import Callable
 
 from recover.folder import Folder, RefusedError, open_folder
 from recover.kernel import own_user
+from recover.locks import LOCK, probe_lock
 from recover.model import ROLES, Entry, Home, Inhibit, Leftover, Lock, Places, Roster
+from recover.remains import ROSTER, is_lock, is_roster, object_of, read_remains
 
-LOCK, ROSTER, INHIBIT = "lock", "roster.json", "inhibit"
+INHIBIT = "inhibit"
 FILLER_DIRECTORY = ".cloud-resource-optimizer"
 """Where a stresser's file has its name for an instant, where files must have one."""
 _FILLER = re.compile(r"held-[0-9a-f]{16}")
-_STALE = re.compile(
-    r"(?:status\.json|status\.txt|roster\.json)|"
-    r"\.(?:status\.json|status\.txt|roster\.json)\.[0-9a-f]{16}\.tmp"
-)
-_PAGE_DIRECTORY = "glances"
-_PAGE_FILES = ("glances.conf", "optimizer.pwd")
 _STATE_NAMES = ("history.sqlite3", INHIBIT, "released", "resumed")
-"""Any of them is a sign that a state directory is ours."""
+"""Any of them is a sign that a state directory is ours; only the first is no common word."""
 _OWN_MODE = 0o700
-_BUSY = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
-_WINDOWS_LOCK_OFFSET = 1 << 30
-"""As optimizer/adapters/instance_lock.py has it."""
 
 
 def read_state(places: Places) -> Home:
@@ -38,7 +28,8 @@ def read_state(places: Places) -> Home:
         names = set(folder.names())
         known = next((name for name in _STATE_NAMES if name in names), "")
         ours = _ours(places, f"it has {known}" if known else "")
-        return home._replace(ours=ours, inhibit=read_inhibit(folder))
+        weak = not places.named and known != _STATE_NAMES[0]
+        return home._replace(ours=ours, weak=weak, inhibit=read_inhibit(folder))
 
     return _read(places.state, places, look)
 
@@ -48,7 +39,7 @@ def read_inhibit(folder: Folder) -> Inhibit:
     if folder.look(INHIBIT) is None:
         return Inhibit(present=False, standing=False)
     try:
-        fields = _object(folder.read(INHIBIT))
+        fields = object_of(folder.read(INHIBIT))
     except (OSError, RefusedError):
         return Inhibit(present=True, standing=True)
     until = None if fields is None else fields.get("until_utc_s")
@@ -62,13 +53,8 @@ def read_runtime(places: Places) -> Home:
         lock, roster = _lock(folder), _roster(folder)
         said = "its lock is like ours" if lock is not None and lock.holder is not None else ""
         said = said or ("its roster is like ours" if roster is not None else "")
-        names = folder.names()
-        stale = _page(folder) if _PAGE_DIRECTORY in names else []
-        stale += [_leftover(folder, name) for name in names if _STALE.fullmatch(name)]
-        if LOCK in names:
-            stale.append(_leftover(folder, LOCK))  # last: held while the others are removed
         return home._replace(
-            ours=_ours(places, said), lock=lock, roster=roster, leftovers=tuple(stale)
+            ours=_ours(places, said), lock=lock, roster=roster, leftovers=read_remains(folder)
         )
 
     return _read(places.runtime, places, look)
@@ -122,44 +108,17 @@ def _leftover(folder: Folder, name: str) -> Leftover:
     return Leftover(name, fault=folder.fault(name))
 
 
-def _page(folder: Folder) -> list[Leftover]:
-    """What the web page leaves, a password's hash among it; its logs stay."""
-    try:
-        with folder.below(_PAGE_DIRECTORY) as page:
-            names = page.names()
-            left = [
-                _leftover(page, name)._replace(name=f"{_PAGE_DIRECTORY}/{name}")
-                for name in names
-                if name in _PAGE_FILES
-            ]
-            if set(names) <= set(_PAGE_FILES):
-                left.append(Leftover(_PAGE_DIRECTORY, is_directory=True))
-            return left
-    except RefusedError as exc:
-        return [Leftover(_PAGE_DIRECTORY, is_directory=True, fault=str(exc))]
-    except OSError:
-        return []
-
-
-def _object(content: bytes) -> Mapping[str, object] | None:
-    try:
-        found = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
 def _lock(folder: Folder) -> Lock | None:
     """The lock file; None when there is none that could be ours."""
     try:
         if folder.fault(LOCK):
             return None
-        fields = _object(folder.read(LOCK)) or {}
+        fields = object_of(folder.read(LOCK)) or {}
         held, status = probe_lock(folder)
     except (OSError, RefusedError):
         return None
     boot_id = fields.get("boot_id")
-    ours = isinstance(fields.get("pid"), int) and "started_utc_s" in fields
+    ours = is_lock(fields)
     return Lock(
         os.path.join(folder.path, LOCK),
         status.st_uid,
@@ -170,55 +129,16 @@ def _lock(folder: Folder) -> Lock | None:
     )
 
 
-def probe_lock(folder: Folder) -> tuple[bool | None, os.stat_result]:
-    """Whether somebody holds the lock, None when that cannot be told; and the file.
-
-    Raises OSError.
-    """
-    if sys.platform == "win32":
-        return _probe_on_windows(os.path.join(folder.path, LOCK))
-    import fcntl
-
-    descriptor = folder.open(LOCK)
-    try:
-        status = os.fstat(descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError as exc:
-            return (True if exc.errno in _BUSY else None), status
-        return False, status
-    finally:
-        os.close(descriptor)
-
-
-def _probe_on_windows(path: str) -> tuple[bool | None, os.stat_result]:
-    """The same: the daemon has locked one byte far beyond the end."""
-    if sys.platform != "win32":
-        raise NotImplementedError
-    import msvcrt
-
-    descriptor = os.open(path, os.O_RDWR | os.O_BINARY)
-    try:
-        os.lseek(descriptor, _WINDOWS_LOCK_OFFSET, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError as exc:
-            return (True if exc.errno in _BUSY else None), os.fstat(descriptor)
-        return False, os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _roster(folder: Folder) -> Roster | None:
     """The roster; None when there is none that could be ours."""
     try:
         status = folder.look(ROSTER)
         if status is None or folder.fault(ROSTER):
             return None
-        fields = _object(folder.read(ROSTER))
+        fields = object_of(folder.read(ROSTER))
     except (OSError, RefusedError):
         return None
-    if fields is None or not isinstance(fields.get("processes"), list):
+    if fields is None or not is_roster(fields):
         return None
     controller = _entry(fields.get("controller"), "controller")
     listed = fields.get("processes")

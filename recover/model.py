@@ -101,18 +101,23 @@ class Inhibit(NamedTuple):
 
 
 class Leftover(NamedTuple):
-    """A file or an empty directory that a killed daemon left; `fault` why it is not ours."""
+    """A file or an empty directory that a killed daemon left; `fault` why it is not ours.
+
+    `sign` is true when it proves by its content that the others are ours too.
+    """
 
     name: str
     is_directory: bool = False
     fault: str = ""
+    sign: bool = False
 
 
 class Home(NamedTuple):
     """A state or runtime directory as it was found.
 
     `fault` says why it cannot be used, `ours` why it is taken for ours (empty:
-    no sign). `missing` is true when there is none.
+    no sign). `weak` is true when that is a file name which anybody may give:
+    it says nothing of other directories. `missing` is true when there is none.
     """
 
     path: str
@@ -120,6 +125,7 @@ class Home(NamedTuple):
     fault: str = ""
     missing: bool = False
     ours: str = ""
+    weak: bool = False
     inhibit: Inhibit | None = None
     lock: Lock | None = None
     roster: Roster | None = None
@@ -127,12 +133,17 @@ class Home(NamedTuple):
 
 
 class Group(NamedTuple):
-    """A control group of our name; `members` None when they cannot be read."""
+    """A control group of our name; `members` None when they cannot be read.
+
+    `nested` is true when there are groups below it, whose members are not
+    among these: ours have none.
+    """
 
     path: str
     pid: int
     members: tuple[int, ...] | None
     can_kill: bool
+    nested: bool = False
 
 
 class Service(NamedTuple):
@@ -148,7 +159,8 @@ class Facts(NamedTuple):
     """Everything that was read.
 
     `sees_all_pids` is false inside a pid namespace: a pid that is not there may
-    be alive outside.
+    be alive outside. `known` are the daemons that locks and rosters named in an
+    earlier look, before those were removed.
     """
 
     platform: str
@@ -164,6 +176,7 @@ class Facts(NamedTuple):
     gaps: tuple[str, ...]
     only_named: bool = False
     sees_all_pids: bool = True
+    known: frozenset[int] = frozenset()
 
 
 class Proof(NamedTuple):

@@ -205,7 +205,7 @@ def family_of(facts: Facts, evidence: Evidence) -> Family:
 
 def _named_only(family: Family, facts: Facts) -> Family:
     """Those of the daemons whose directories were named."""
-    named = known_controllers(facts.runtimes)
+    named = known_controllers(facts.runtimes) | facts.known
     homes = {home.path for home in (*facts.states, *facts.runtimes)}
     for pid, target in family.items():
         fields = [mark.fields for mark in target.process.marks]

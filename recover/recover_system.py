@@ -133,18 +133,23 @@ class Inhibit(NamedTuple):
 
 
 class Leftover(NamedTuple):
-    """A file or an empty directory that a killed daemon left; `fault` why it is not ours."""
+    """A file or an empty directory that a killed daemon left; `fault` why it is not ours.
+
+    `sign` is true when it proves by its content that the others are ours too.
+    """
 
     name: str
     is_directory: bool = False
     fault: str = ""
+    sign: bool = False
 
 
 class Home(NamedTuple):
     """A state or runtime directory as it was found.
 
     `fault` says why it cannot be used, `ours` why it is taken for ours (empty:
-    no sign). `missing` is true when there is none.
+    no sign). `weak` is true when that is a file name which anybody may give:
+    it says nothing of other directories. `missing` is true when there is none.
     """
 
     path: str
@@ -152,6 +157,7 @@ class Home(NamedTuple):
     fault: str = ""
     missing: bool = False
     ours: str = ""
+    weak: bool = False
     inhibit: Inhibit | None = None
     lock: Lock | None = None
     roster: Roster | None = None
@@ -159,12 +165,17 @@ class Home(NamedTuple):
 
 
 class Group(NamedTuple):
-    """A control group of our name; `members` None when they cannot be read."""
+    """A control group of our name; `members` None when they cannot be read.
+
+    `nested` is true when there are groups below it, whose members are not
+    among these: ours have none.
+    """
 
     path: str
     pid: int
     members: tuple[int, ...] | None
     can_kill: bool
+    nested: bool = False
 
 
 class Service(NamedTuple):
@@ -180,7 +191,8 @@ class Facts(NamedTuple):
     """Everything that was read.
 
     `sees_all_pids` is false inside a pid namespace: a pid that is not there may
-    be alive outside.
+    be alive outside. `known` are the daemons that locks and rosters named in an
+    earlier look, before those were removed.
     """
 
     platform: str
@@ -196,6 +208,7 @@ class Facts(NamedTuple):
     gaps: tuple[str, ...]
     only_named: bool = False
     sees_all_pids: bool = True
+    known: frozenset[int] = frozenset()
 
 
 class Proof(NamedTuple):
@@ -432,7 +445,7 @@ def family_of(facts: Facts, evidence: Evidence) -> Family:
 
 def _named_only(family: Family, facts: Facts) -> Family:
     """Those of the daemons whose directories were named."""
-    named = known_controllers(facts.runtimes)
+    named = known_controllers(facts.runtimes) | facts.known
     homes = {home.path for home in (*facts.states, *facts.runtimes)}
     for pid, target in family.items():
         fields = [mark.fields for mark in target.process.marks]
@@ -544,14 +557,23 @@ def name_of(target: Target) -> str:
     return f"{word} {target.process.pid}"
 
 
-def left(diagnosis: Diagnosis) -> tuple[str, ...]:
-    """What is still there of ours, or may be: each counts in the exit code."""
-    work = [f"{one.target}: {one.why}" for one in plan(diagnosis) if one.what != "inhibit"]
-    return (*work, *diagnosis.doubts)
+def left(diagnosis: Diagnosis, *, tried: bool = True) -> tuple[str, ...]:
+    """What is still there of ours, or may be: each counts in the exit code.
+
+    After the repair was `tried`, an order that is not in force counts too.
+    """
+    steps = plan(diagnosis)
+    work = [f"{one.target}: {one.why}" for one in steps if one.what != "inhibit"]
+    orders = [
+        f"{one.target}: could not be set, so a daemon could start again"
+        for one in steps
+        if tried and one.what == "inhibit"
+    ]
+    return (*orders, *work, *diagnosis.doubts)
 
 
 def _groups(facts: Facts, family: Family) -> tuple[tuple[Group, ...], list[str]]:
-    known = known_controllers(facts.runtimes) | set(family)
+    known = known_controllers(facts.runtimes) | facts.known | set(family)
     ours, foreign = [], []
     for group in facts.groups:
         if facts.only_named and group.pid not in known:
@@ -561,7 +583,9 @@ def _groups(facts: Facts, family: Family) -> tuple[tuple[Group, ...], list[str]]
             continue
         strangers = [pid for pid in group.members if pid not in family]
         daemon = facts.processes.get(group.pid)
-        if strangers:
+        if group.nested:
+            foreign.append(f"group {group.path}: there is a group below it, so it is left")
+        elif strangers:
             foreign.append(
                 f"group {group.path}: its member {strangers[0]} is not proven ours, so the group "
                 "is not killed as a whole"
@@ -1748,26 +1772,257 @@ def _kind(mode: int) -> str:
     return "a device"
 
 
+# ==== locks.py
+# The lock of a daemon: whether somebody holds it, and taking it so that none starts.
+
+
+LOCK = "lock"
+_BUSY = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
+_WINDOWS_LOCK_OFFSET = 1 << 30
+"""As optimizer/adapters/instance_lock.py has it."""
+_RECORD = "hhqqi4x"
+"""struct flock of Linux with 64-bit offsets: type, whence, start, length, pid."""
+
+
+def probe_lock(folder: Folder) -> tuple[bool | None, os.stat_result]:
+    """Whether somebody holds the lock, None when that cannot be told; and the file.
+
+    Raises OSError.
+    """
+    if sys.platform == "win32":
+        return _probe_on_windows(os.path.join(folder.path, LOCK))
+    import fcntl
+
+    descriptor = folder.open(LOCK)
+    try:
+        status = os.fstat(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return _has_record_lock(descriptor), status
+        except OSError as exc:
+            return (True if exc.errno in _BUSY else None), status
+    finally:
+        os.close(descriptor)
+
+
+def _has_record_lock(descriptor: int) -> bool:
+    """Whether somebody holds any part of the file by fcntl(2), which flock does not see.
+
+    Only Linux has two kinds of locks that know nothing of each other. Source:
+    flock(2). Raises OSError.
+    """
+    if sys.platform != "linux":
+        return False
+    import fcntl
+
+    asked = struct.pack(_RECORD, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    answer = fcntl.fcntl(descriptor, fcntl.F_GETLK, asked)
+    return bool(struct.unpack(_RECORD, answer)[0] != fcntl.F_UNLCK)
+
+
+def _probe_on_windows(path: str) -> tuple[bool | None, os.stat_result]:
+    """The same: the daemon has locked one byte far beyond the end."""
+    if sys.platform != "win32":
+        raise NotImplementedError
+    import msvcrt
+
+    descriptor = os.open(path, os.O_RDWR | os.O_BINARY)
+    try:
+        os.lseek(descriptor, _WINDOWS_LOCK_OFFSET, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError as exc:
+            return (True if exc.errno in _BUSY else None), os.fstat(descriptor)
+        return False, os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def take_lock(folder: Folder) -> int | None:
+    """The lock, held until the descriptor is closed; -1 when there is none; None when denied."""
+    if sys.platform == "win32":
+        return -1  # an open file cannot be removed there
+    import fcntl
+
+    try:
+        descriptor = folder.open(LOCK)
+    except FileNotFoundError:
+        return -1
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        at_name = None if _has_record_lock(descriptor) else folder.look(LOCK)
+    except OSError:
+        at_name = None
+    # A daemon may have removed the file meanwhile, and the next one made its own.
+    if at_name is None or not os.path.samestat(at_name, os.fstat(descriptor)):
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+# ==== remains.py
+# What a killed daemon left in its runtime directory, told from what only has its names.
+
+
+ROSTER, _STATUS = "roster.json", "status.json"
+_BESIDE = re.compile(
+    r"status\.txt|\.(?:status\.json|status\.txt|roster\.json)\.[0-9a-f]{16}\.tmp",
+)
+"""Names of files whose content proves nothing."""
+_PAGE = "glances"
+_PAGE_CONFIG = f"{_PAGE}/glances.conf"
+_PAGE_FILE = re.compile(
+    r"glances/(?:glances\.conf|optimizer\.pwd|\.(?:glances\.conf)\.[0-9a-f]{16}\.tmp|"
+    r"glances/glances\.log(?:\.[1-3])?)"
+)
+"""What the web page makes: a password's hash, and the log of Glances in its XDG_CACHE_HOME."""
+_PAGE_SIGN = b"[amp_optimizer]"
+_FOREIGN = "does not have the content that our daemon writes"
+_ALONE = "nothing that is proven ours lies beside it"
+
+
+def read_remains(folder: Folder) -> tuple[Leftover, ...]:
+    """Files and directories of ours in the order of their removal.
+
+    A file is ours by what it says. One that cannot say it, or is empty since
+    its daemon was killed before it wrote, is ours beside one that does; those
+    go before what proves them, and the lock last: it is held meanwhile.
+    """
+    found = _found(folder)
+    signs = {name for name, (fault, content) in found.items() if not fault and _says(name, content)}
+    files = [
+        Leftover(name, fault=fault or _doubt(name, content, signs), sign=name in signs)
+        for name, (fault, content) in found.items()
+    ]
+    files.sort(key=lambda one: (one.name == LOCK, one.sign, one.name))
+    last = [one for one in files if one.name == LOCK]
+    kept = {one.name for one in files if one.fault}
+    directories = _directories(folder, set(found) - kept) if signs else []
+    return (*(one for one in files if one.name != LOCK), *directories, *last)
+
+
+def _doubt(name: str, content: bytes, signs: set[str]) -> str:
+    """Why a file that could be ours is not taken for ours; empty when it is."""
+    if name in signs:
+        return ""
+    if content and not _is_mute(name):
+        return _FOREIGN
+    return "" if signs else _ALONE
+
+
+def object_of(content: bytes) -> Mapping[str, object] | None:
+    """The JSON object that a file contains; None when it contains anything else."""
+    try:
+        found = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def is_lock(fields: Mapping[str, object]) -> bool:
+    """Whether that is what optimizer/adapters/instance_lock.py writes."""
+    return _is_number(fields, "pid", int) and _is_number(fields, "started_utc_s", int, float)
+
+
+def is_roster(fields: Mapping[str, object]) -> bool:
+    """Whether that is what optimizer/adapters/roster.py writes."""
+    return isinstance(fields.get("processes"), list) and "boot_id" in fields
+
+
+def _is_status(fields: Mapping[str, object]) -> bool:
+    """Whether that is what optimizer/report/status.py makes."""
+    numbers = all(_is_number(fields, name, int) for name in ("version", "pid"))
+    return numbers and isinstance(fields.get("resources"), dict)
+
+
+def _is_number(fields: Mapping[str, object], name: str, *kinds: type) -> bool:
+    value = fields.get(name)
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+_TESTS = {LOCK: is_lock, ROSTER: is_roster, _STATUS: _is_status}
+
+
+def _says(name: str, content: bytes) -> bool:
+    """Whether the content proves that our daemon wrote it."""
+    if name == _PAGE_CONFIG:
+        return _PAGE_SIGN in content.splitlines()
+    fields = object_of(content) if name in _TESTS else None
+    return fields is not None and _TESTS[name](fields)
+
+
+def _is_mute(name: str) -> bool:
+    return name not in _TESTS and name != _PAGE_CONFIG
+
+
+def _found(folder: Folder) -> dict[str, tuple[str, bytes]]:
+    """Files that have a name of ours: why each cannot be ours, else its content."""
+    found = {}
+    for name in folder.names():
+        if name in _TESTS or _BESIDE.fullmatch(name):
+            found[name] = _looked_at(folder, name, name)
+        elif name == _PAGE:
+            found.update(_found_below(folder, name))
+    return found
+
+
+def _found_below(folder: Folder, path: str) -> dict[str, tuple[str, bytes]]:
+    """The same in a directory of the page."""
+    found = {}
+    try:
+        with folder.below(os.path.basename(path)) as page:
+            for name in page.names():
+                inner = f"{path}/{name}"
+                if _PAGE_FILE.fullmatch(inner):
+                    found[inner] = _looked_at(page, name, inner)
+                elif inner == f"{_PAGE}/{_PAGE}":
+                    found.update(_found_below(page, inner))
+    except RefusedError as exc:
+        return {path: (str(exc), b"")}
+    except OSError:
+        return {}
+    return found
+
+
+def _looked_at(folder: Folder, name: str, path: str) -> tuple[str, bytes]:
+    fault = folder.fault(name)
+    if fault or _is_mute(path):
+        return fault, b""
+    try:
+        return "", folder.read(name)
+    except (OSError, RefusedError) as exc:
+        return f"cannot be read ({exc})", b""
+
+
+def _directories(folder: Folder, files: set[str]) -> list[Leftover]:
+    """Directories of the page in which nothing but these files is, the inner one first."""
+    found: list[Leftover] = []
+    try:
+        with folder.below(_PAGE) as page:
+            names = {f"{_PAGE}/{name}" for name in page.names()}
+            with_inner = f"{_PAGE}/{_PAGE}"
+            if with_inner in names:
+                with page.below(_PAGE) as inner:
+                    if {f"{with_inner}/{name}" for name in inner.names()} <= files:
+                        found.append(Leftover(with_inner, is_directory=True))
+            if names <= files | {one.name for one in found}:
+                found.append(Leftover(_PAGE, is_directory=True))
+    except (OSError, RefusedError):
+        pass
+    return found
+
+
 # ==== homes.py
 # Reads our directories: orders, locks, rosters, and what a killed daemon left in them.
 
 
-LOCK, ROSTER, INHIBIT = "lock", "roster.json", "inhibit"
+INHIBIT = "inhibit"
 FILLER_DIRECTORY = ".cloud-resource-optimizer"
 """Where a stresser's file has its name for an instant, where files must have one."""
 _FILLER = re.compile(r"held-[0-9a-f]{16}")
-_STALE = re.compile(
-    r"(?:status\.json|status\.txt|roster\.json)|"
-    r"\.(?:status\.json|status\.txt|roster\.json)\.[0-9a-f]{16}\.tmp"
-)
-_PAGE_DIRECTORY = "glances"
-_PAGE_FILES = ("glances.conf", "optimizer.pwd")
 _STATE_NAMES = ("history.sqlite3", INHIBIT, "released", "resumed")
-"""Any of them is a sign that a state directory is ours."""
+"""Any of them is a sign that a state directory is ours; only the first is no common word."""
 _OWN_MODE = 0o700
-_BUSY = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
-_WINDOWS_LOCK_OFFSET = 1 << 30
-"""As optimizer/adapters/instance_lock.py has it."""
 
 
 def read_state(places: Places) -> Home:
@@ -1777,7 +2032,8 @@ def read_state(places: Places) -> Home:
         names = set(folder.names())
         known = next((name for name in _STATE_NAMES if name in names), "")
         ours = _ours(places, f"it has {known}" if known else "")
-        return home._replace(ours=ours, inhibit=read_inhibit(folder))
+        weak = not places.named and known != _STATE_NAMES[0]
+        return home._replace(ours=ours, weak=weak, inhibit=read_inhibit(folder))
 
     return _read(places.state, places, look)
 
@@ -1787,7 +2043,7 @@ def read_inhibit(folder: Folder) -> Inhibit:
     if folder.look(INHIBIT) is None:
         return Inhibit(present=False, standing=False)
     try:
-        fields = _object(folder.read(INHIBIT))
+        fields = object_of(folder.read(INHIBIT))
     except (OSError, RefusedError):
         return Inhibit(present=True, standing=True)
     until = None if fields is None else fields.get("until_utc_s")
@@ -1801,13 +2057,8 @@ def read_runtime(places: Places) -> Home:
         lock, roster = _lock(folder), _roster(folder)
         said = "its lock is like ours" if lock is not None and lock.holder is not None else ""
         said = said or ("its roster is like ours" if roster is not None else "")
-        names = folder.names()
-        stale = _page(folder) if _PAGE_DIRECTORY in names else []
-        stale += [_leftover(folder, name) for name in names if _STALE.fullmatch(name)]
-        if LOCK in names:
-            stale.append(_leftover(folder, LOCK))  # last: held while the others are removed
         return home._replace(
-            ours=_ours(places, said), lock=lock, roster=roster, leftovers=tuple(stale)
+            ours=_ours(places, said), lock=lock, roster=roster, leftovers=read_remains(folder)
         )
 
     return _read(places.runtime, places, look)
@@ -1861,44 +2112,17 @@ def _leftover(folder: Folder, name: str) -> Leftover:
     return Leftover(name, fault=folder.fault(name))
 
 
-def _page(folder: Folder) -> list[Leftover]:
-    """What the web page leaves, a password's hash among it; its logs stay."""
-    try:
-        with folder.below(_PAGE_DIRECTORY) as page:
-            names = page.names()
-            left = [
-                _leftover(page, name)._replace(name=f"{_PAGE_DIRECTORY}/{name}")
-                for name in names
-                if name in _PAGE_FILES
-            ]
-            if set(names) <= set(_PAGE_FILES):
-                left.append(Leftover(_PAGE_DIRECTORY, is_directory=True))
-            return left
-    except RefusedError as exc:
-        return [Leftover(_PAGE_DIRECTORY, is_directory=True, fault=str(exc))]
-    except OSError:
-        return []
-
-
-def _object(content: bytes) -> Mapping[str, object] | None:
-    try:
-        found = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
 def _lock(folder: Folder) -> Lock | None:
     """The lock file; None when there is none that could be ours."""
     try:
         if folder.fault(LOCK):
             return None
-        fields = _object(folder.read(LOCK)) or {}
+        fields = object_of(folder.read(LOCK)) or {}
         held, status = probe_lock(folder)
     except (OSError, RefusedError):
         return None
     boot_id = fields.get("boot_id")
-    ours = isinstance(fields.get("pid"), int) and "started_utc_s" in fields
+    ours = is_lock(fields)
     return Lock(
         os.path.join(folder.path, LOCK),
         status.st_uid,
@@ -1909,55 +2133,16 @@ def _lock(folder: Folder) -> Lock | None:
     )
 
 
-def probe_lock(folder: Folder) -> tuple[bool | None, os.stat_result]:
-    """Whether somebody holds the lock, None when that cannot be told; and the file.
-
-    Raises OSError.
-    """
-    if sys.platform == "win32":
-        return _probe_on_windows(os.path.join(folder.path, LOCK))
-    import fcntl
-
-    descriptor = folder.open(LOCK)
-    try:
-        status = os.fstat(descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError as exc:
-            return (True if exc.errno in _BUSY else None), status
-        return False, status
-    finally:
-        os.close(descriptor)
-
-
-def _probe_on_windows(path: str) -> tuple[bool | None, os.stat_result]:
-    """The same: the daemon has locked one byte far beyond the end."""
-    if sys.platform != "win32":
-        raise NotImplementedError
-    import msvcrt
-
-    descriptor = os.open(path, os.O_RDWR | os.O_BINARY)
-    try:
-        os.lseek(descriptor, _WINDOWS_LOCK_OFFSET, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError as exc:
-            return (True if exc.errno in _BUSY else None), os.fstat(descriptor)
-        return False, os.fstat(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _roster(folder: Folder) -> Roster | None:
     """The roster; None when there is none that could be ours."""
     try:
         status = folder.look(ROSTER)
         if status is None or folder.fault(ROSTER):
             return None
-        fields = _object(folder.read(ROSTER))
+        fields = object_of(folder.read(ROSTER))
     except (OSError, RefusedError):
         return None
-    if fields is None or not isinstance(fields.get("processes"), list):
+    if fields is None or not is_roster(fields):
         return None
     controller = _entry(fields.get("controller"), "controller")
     listed = fields.get("processes")
@@ -2202,8 +2387,8 @@ _ASK_S = 5.0
 _GROUP = re.compile(re.escape(GROUP_NAME) + r"\.([1-9][0-9]{0,9})")
 
 
-def read_facts(asked: Asked) -> Facts:
-    """Look at the host from scratch; nothing is changed."""
+def read_facts(asked: Asked, known: frozenset[int] = frozenset()) -> Facts:
+    """Look at the host from scratch; nothing is changed. `known` as in Facts."""
     euid = own_user()
     boot, processes = boot_id(), read_processes()
     found = find(
@@ -2240,6 +2425,7 @@ def read_facts(asked: Asked) -> Facts:
         gaps=tuple(gaps),
         only_named=asked.only,
         sees_all_pids=_sees_all_pids(),
+        known=known,
     )
 
 
@@ -2293,7 +2479,7 @@ def _signed(
     states: tuple[Home, ...], runtimes: tuple[Home, ...], places: list[Places]
 ) -> tuple[tuple[Home, ...], tuple[Home, ...]]:
     """The directories again: what belongs to one with a sign of ours is ours too."""
-    signs = {home.path: home.ours for home in (*states, *runtimes) if home.ours}
+    signs = {home.path: home.ours for home in (*states, *runtimes) if home.ours and not home.weak}
     pairs = [(one.state, one.runtime) for one in places if one.state and one.runtime]
 
     def signed(home: Home) -> Home:
@@ -2381,7 +2567,18 @@ def read_group(path: str, pid: int) -> Group:
     except (OSError, ValueError):
         members = None
     can_kill = os.path.exists(os.path.join(path, "cgroup.kill"))
-    return Group(path, pid, members, can_kill)
+    return Group(path, pid, members, can_kill, is_nested(path))
+
+
+def is_nested(path: str) -> bool:
+    """Whether there are groups below this one; true when that cannot be told."""
+    try:
+        with os.scandir(path) as entries:
+            return any(entry.is_dir(follow_symlinks=False) for entry in entries)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def _sees_all_pids() -> bool:
@@ -2565,6 +2762,10 @@ def _kill_group(group: Group, ours: frozenset[int], tell: Tell) -> None:
     now = read_group(group.path, group.pid)
     if not now.can_kill or not now.members:
         return
+    if now.nested:
+        reason = "a group below it would be killed too; ours are ended one by one"
+        tell(Act("group", group.path, "refused", reason))
+        return
     stranger = next((pid for pid in now.members if pid not in ours), None)
     if stranger is not None:
         reason = f"its member {stranger} is not proven ours; ours are ended one by one"
@@ -2580,9 +2781,11 @@ def _kill_group(group: Group, ours: frozenset[int], tell: Tell) -> None:
 
 
 def _remove_group(group: Group) -> Act:
-    """Remove an empty group; its processes take a moment to leave it."""
+    """Remove an empty group; its processes take a moment to leave it. Never what is below it."""
     end_s = time.monotonic() + _LEAVE_S
     while True:
+        if is_nested(group.path):
+            return Act("group", group.path, "refused", "there is a group below it: not ours")
         try:
             os.rmdir(group.path)
         except FileNotFoundError:
@@ -2601,12 +2804,11 @@ def clean(home: Home) -> list[Act]:
     try:
         with open_folder(home.path) as folder:
             if home.lock is not None:
-                lock = _take_lock(folder)
+                lock = take_lock(folder)
                 if lock is None:
                     why = "a daemon holds the lock, so its files are in use"
                     return [Act("remove", home.path, "refused", why)]
-            acts = [_remove(folder, one) for one in home.leftovers if not one.fault]
-            return [act for act in acts if act is not None]
+            return _remove_all(folder, home.leftovers)
     except FileNotFoundError:
         return []
     except RefusedError as exc:
@@ -2618,42 +2820,25 @@ def clean(home: Home) -> list[Act]:
             os.close(lock)
 
 
-def _take_lock(folder: Folder) -> int | None:
-    """The lock, held until the descriptor is closed; -1 when there is none; None when denied."""
-    if sys.platform == "win32":
-        return -1  # an open file cannot be removed there
-    import fcntl
-
-    try:
-        descriptor = folder.open(LOCK)
-    except FileNotFoundError:
-        return -1
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        at_name = folder.look(LOCK)
-    except OSError:
-        at_name = None
-    # A daemon may have removed the file meanwhile, and the next one made its own.
-    if at_name is None or not os.path.samestat(at_name, os.fstat(descriptor)):
-        os.close(descriptor)
-        return None
-    return descriptor
+def _remove_all(folder: Folder, leftovers: Iterable[Leftover]) -> list[Act]:
+    """Remove them in their order; what proves them ours stays when one of them stays."""
+    acts: list[Act] = []
+    for one in leftovers:
+        failed = any(act.result == "failed" for act in acts)
+        if not one.fault and not (failed and (one.sign or one.is_directory)):
+            act = _remove(folder, one)
+            acts += [] if act is None else [act]
+    return acts
 
 
 def _remove(folder: Folder, one: Leftover) -> Act | None:
     path = os.path.normpath(os.path.join(folder.path, one.name))
-    above, _, name = one.name.rpartition("/")
     try:
         if one.name == ".":
             with open_folder(os.path.dirname(folder.path)) as parent:
                 done = parent.remove_directory(os.path.basename(folder.path))
-        elif one.is_directory:
-            done = folder.remove_directory(one.name)
-        elif above:
-            with folder.below(above) as inner:
-                done = inner.remove(name)
         else:
-            done = folder.remove(name)
+            done = _remove_below(folder, one.name.split("/"), one)
     except RefusedError as exc:
         return Act("remove", path, "refused", f"not ours: {exc}")
     except FileNotFoundError:
@@ -2663,6 +2848,14 @@ def _remove(folder: Folder, one: Leftover) -> Act | None:
             return Act("remove", path, "refused", "not ours alone: something else is in it")
         return Act("remove", path, "failed", in_words(exc))
     return Act("remove", path, "done", "of no use without its daemon") if done else None
+
+
+def _remove_below(folder: Folder, parts: list[str], one: Leftover) -> bool:
+    """Go down one directory at a time, so that none of them can be a link."""
+    if len(parts) > 1:
+        with folder.below(parts[0]) as inner:
+            return _remove_below(inner, parts[1:], one)
+    return folder.remove_directory(parts[0]) if one.is_directory else folder.remove(parts[0])
 
 
 def drop_caches() -> Act:
@@ -2693,7 +2886,8 @@ order `inhibit`, so that nothing starts again until --resume. Touches only what
 is proven ours; all else is named and left alone."""
 _EPILOG = f"""\
 exit codes: 0 nothing of ours is left, seen by a second look;
-1 to {MOST_COUNTED} so many things are left or may be; {EXIT_USAGE} wrong arguments;
+1 to {MOST_COUNTED} so many things are left, may be, or could not be forbidden to
+start again; {EXIT_USAGE} wrong arguments;
 {EXIT_DECLINED} not confirmed; {EXIT_INTERRUPTED} interrupted.
 This one file is enough: it needs Python 3.7 or later and nothing else, and may
 be copied alone to another host."""
@@ -2776,6 +2970,7 @@ class _Session:
         self._acts: list[Act] = []
         self._not_ours: list[str] = []
         self._gaps: list[str] = []
+        self._known: frozenset[int] = frozenset()
         # What is measured before is measured after, whatever is mounted meanwhile.
         self._disks = tuple(dict.fromkeys((*local_disks()[0], *asked.disks)))
 
@@ -2823,8 +3018,10 @@ class _Session:
         return self._conclude(facts, diagnosis, before, after)
 
     def _look(self) -> tuple[Facts, Diagnosis]:
-        facts = read_facts(self._asked)
+        facts = read_facts(self._asked, self._known)
         diagnosis = diagnose(facts)
+        self._known |= known_controllers(facts.runtimes)
+        self._known |= {target.process.pid for target in diagnosis.daemons}
         self._not_ours += [one for one in diagnosis.not_ours if one not in self._not_ours]
         self._gaps += [one for one in diagnosis.gaps if one not in self._gaps]
         return facts, diagnosis
@@ -2868,7 +3065,7 @@ class _Session:
     def _conclude(
         self, facts: Facts, diagnosis: Diagnosis, before: Figures, after: Figures | None
     ) -> int:
-        remaining = left(diagnosis)
+        remaining = left(diagnosis, tried=not self._args.dry_run)
         code = min(len(remaining), MOST_COUNTED)
         if self._args.dry_run:
             self._say(f"\n{table(before, None)}")

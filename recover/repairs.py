@@ -8,12 +8,14 @@ import os
 import subprocess
 import sys
 import time
+from typing import Iterable
 
 from recover.ending import Act, Tell, end_daemons, grip_all, in_words, kill
-from recover.facts import UNIT, WINDOWS_SERVICE, read_group
+from recover.facts import UNIT, WINDOWS_SERVICE, is_nested, read_group
 from recover.folder import Folder, RefusedError, open_folder
-from recover.homes import INHIBIT, LOCK, read_inhibit
+from recover.homes import INHIBIT, read_inhibit
 from recover.kernel import own_user
+from recover.locks import take_lock
 from recover.model import Diagnosis, Facts, Group, Home, Leftover
 
 SERVICE_S = 20.0
@@ -121,6 +123,10 @@ def _kill_group(group: Group, ours: frozenset[int], tell: Tell) -> None:
     now = read_group(group.path, group.pid)
     if not now.can_kill or not now.members:
         return
+    if now.nested:
+        reason = "a group below it would be killed too; ours are ended one by one"
+        tell(Act("group", group.path, "refused", reason))
+        return
     stranger = next((pid for pid in now.members if pid not in ours), None)
     if stranger is not None:
         reason = f"its member {stranger} is not proven ours; ours are ended one by one"
@@ -136,9 +142,11 @@ def _kill_group(group: Group, ours: frozenset[int], tell: Tell) -> None:
 
 
 def _remove_group(group: Group) -> Act:
-    """Remove an empty group; its processes take a moment to leave it."""
+    """Remove an empty group; its processes take a moment to leave it. Never what is below it."""
     end_s = time.monotonic() + _LEAVE_S
     while True:
+        if is_nested(group.path):
+            return Act("group", group.path, "refused", "there is a group below it: not ours")
         try:
             os.rmdir(group.path)
         except FileNotFoundError:
@@ -157,12 +165,11 @@ def clean(home: Home) -> list[Act]:
     try:
         with open_folder(home.path) as folder:
             if home.lock is not None:
-                lock = _take_lock(folder)
+                lock = take_lock(folder)
                 if lock is None:
                     why = "a daemon holds the lock, so its files are in use"
                     return [Act("remove", home.path, "refused", why)]
-            acts = [_remove(folder, one) for one in home.leftovers if not one.fault]
-            return [act for act in acts if act is not None]
+            return _remove_all(folder, home.leftovers)
     except FileNotFoundError:
         return []
     except RefusedError as exc:
@@ -174,42 +181,25 @@ def clean(home: Home) -> list[Act]:
             os.close(lock)
 
 
-def _take_lock(folder: Folder) -> int | None:
-    """The lock, held until the descriptor is closed; -1 when there is none; None when denied."""
-    if sys.platform == "win32":
-        return -1  # an open file cannot be removed there
-    import fcntl
-
-    try:
-        descriptor = folder.open(LOCK)
-    except FileNotFoundError:
-        return -1
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        at_name = folder.look(LOCK)
-    except OSError:
-        at_name = None
-    # A daemon may have removed the file meanwhile, and the next one made its own.
-    if at_name is None or not os.path.samestat(at_name, os.fstat(descriptor)):
-        os.close(descriptor)
-        return None
-    return descriptor
+def _remove_all(folder: Folder, leftovers: Iterable[Leftover]) -> list[Act]:
+    """Remove them in their order; what proves them ours stays when one of them stays."""
+    acts: list[Act] = []
+    for one in leftovers:
+        failed = any(act.result == "failed" for act in acts)
+        if not one.fault and not (failed and (one.sign or one.is_directory)):
+            act = _remove(folder, one)
+            acts += [] if act is None else [act]
+    return acts
 
 
 def _remove(folder: Folder, one: Leftover) -> Act | None:
     path = os.path.normpath(os.path.join(folder.path, one.name))
-    above, _, name = one.name.rpartition("/")
     try:
         if one.name == ".":
             with open_folder(os.path.dirname(folder.path)) as parent:
                 done = parent.remove_directory(os.path.basename(folder.path))
-        elif one.is_directory:
-            done = folder.remove_directory(one.name)
-        elif above:
-            with folder.below(above) as inner:
-                done = inner.remove(name)
         else:
-            done = folder.remove(name)
+            done = _remove_below(folder, one.name.split("/"), one)
     except RefusedError as exc:
         return Act("remove", path, "refused", f"not ours: {exc}")
     except FileNotFoundError:
@@ -219,6 +209,14 @@ def _remove(folder: Folder, one: Leftover) -> Act | None:
             return Act("remove", path, "refused", "not ours alone: something else is in it")
         return Act("remove", path, "failed", in_words(exc))
     return Act("remove", path, "done", "of no use without its daemon") if done else None
+
+
+def _remove_below(folder: Folder, parts: list[str], one: Leftover) -> bool:
+    """Go down one directory at a time, so that none of them can be a link."""
+    if len(parts) > 1:
+        with folder.below(parts[0]) as inner:
+            return _remove_below(inner, parts[1:], one)
+    return folder.remove_directory(parts[0]) if one.is_directory else folder.remove(parts[0])
 
 
 def drop_caches() -> Act:

@@ -36,7 +36,10 @@ def plant(path):
     elif way == 1: os.link(os.path.join(foreign, "linked", os.path.basename(path)), new)
     elif way == 2: os.mkfifo(new)
     elif way == 3: os.mkdir(new)
-    else: os.close(os.open(new, os.O_CREAT | os.O_EXCL))
+    else:
+        made = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        if os.path.exists(victim): os.write(made, open(victim, "rb").read())
+        os.close(made)
     try: os.replace(new, path)
     except IsADirectoryError: os.rmdir(path); os.replace(new, path)
 def swap(path):
@@ -93,6 +96,14 @@ touched += look() != before
 print(json.dumps({"looks": looks, "touched": touched}))
 """
 
+_LIKE_OURS = {
+    "lock": '{"pid": 4711, "started_utc_s": 1.5}',
+    "roster.json": '{"boot_id": "b", "processes": []}',
+    "status.json": '{"version": 1, "pid": 4711, "resources": {}}',
+    "glances.conf": "[amp_optimizer]\n",
+}
+"""Content that would be removed, so that only its place protects a file."""
+
 
 @pytest.mark.parametrize("rounds", [300, pytest.param(20_000, marks=pytest.mark.long)])
 def test_an_attacker_who_swaps_names_gets_no_foreign_file_touched(
@@ -123,10 +134,11 @@ def test_an_attacker_who_swaps_names_gets_no_foreign_file_touched(
         "history.sqlite3",
         "held-0123456789abcdef",
     ):
-        (foreign / name).write_text(f"precious {name}")
+        content = _LIKE_OURS.get(os.path.basename(name), f"precious {name}")
+        (foreign / name).write_text(content)
         # Apart, for a second name alone protects a file; he may link to what he may write to.
         linked = foreign / "linked" / os.path.basename(name)
-        linked.write_text(f"precious {name}")
+        linked.write_text(content)
         linked.chmod(0o666)
     for path in (work, *work.rglob("*")):
         os.chown(path, NOBODY, NOBODY)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from recover.model import Group
+from recover.repairs import _kill_group
 from tests.conftest import NOBODY
 from tests.loopdev import volume
 from tests.recovering import (
@@ -71,11 +73,12 @@ def test_a_disk_that_takes_nothing_does_not_stop_it(tmp_path: Path, fault: str) 
             else:
                 assert results(done, "inhibit")[:1] == ["failed"]
                 assert not done["inhibited"]
-                # Its files cannot be removed there, and that counts.
+                # Its files cannot be removed there, and that counts; so does the order.
+                assert any("could not be set" in line for line in done["left"])
                 assert {act["result"] for act in done["actions"] if act["step"] == "remove"} == {
                     "failed"
                 }
-                assert 1 <= done["exit_code"] <= 4
+                assert 2 <= done["exit_code"] <= 6
 
 
 @contextlib.contextmanager
@@ -148,6 +151,52 @@ def test_a_group_goes_only_with_none_but_ours_in_it(
                 innocent.process.kill()
                 innocent.process.wait(timeout=5)
                 eventually(lambda: removed(group), what="the group is empty")
+
+
+@pytest.mark.skipif(not HIERARCHIES, reason="no control groups that root may write to")
+@pytest.mark.parametrize("top", HIERARCHIES)
+def test_a_group_below_ours_is_neither_killed_nor_removed(tmp_path: Path, top: str) -> None:
+    """cgroup.kill would reach it, and the list of our group does not name who is in it."""
+    work = workspace(tmp_path / "work")
+    with child() as listed, child() as innocent:
+        roster = write_roster(work, {"pid": listed.pid, "start": listed.start()})
+        document = json.loads(roster.read_text(encoding="ascii"))
+        document["controller"] = {"pid": listed.pid, "start": listed.start(), "pidfs": None}
+        roster.write_text(json.dumps(document), encoding="ascii")
+        group = Path(top) / f"optimizer-load.{listed.pid}"
+        (group / "below").mkdir(parents=True)
+        try:
+            (group / "cgroup.procs").write_text(str(listed.pid), encoding="ascii")
+            (group / "below" / "cgroup.procs").write_text(str(innocent.pid), encoding="ascii")
+            _kill_group(Group(str(group), listed.pid, None, True), frozenset({listed.pid}), print)
+            assert listed.lives()
+            done = recover_only(work)
+            assert not listed.lives()
+            assert innocent.unhurt()
+            assert (group / "below").exists()
+            assert "group below it" in "\n".join(done["not_ours"])
+        finally:
+            innocent.process.kill()
+            innocent.process.wait(timeout=5)
+            eventually(lambda: removed(group / "below"), what="the group below is empty")
+            eventually(lambda: removed(group), what="the group is empty")
+
+
+@pytest.mark.skipif(shutil.which("chattr") is None, reason="needs chattr")
+def test_an_order_that_cannot_be_set_is_not_called_clean(tmp_path: Path) -> None:
+    """An immutable state directory: nothing of ours is left, but a daemon could start again."""
+    with volume("ext4", tmp_path, size_mb=16) as disk:
+        work = workspace(disk.mount / "work")
+        subprocess.run(["chattr", "+i", work / "state"], check=True)
+        try:
+            done = recover_only(work)
+            told = recover("--only", "--workspace", work)
+        finally:
+            subprocess.run(["chattr", "-i", work / "state"], check=True)
+        assert done["exit_code"] == told.returncode == 1
+        assert not done["inhibited"]
+        assert "Clean" not in told.stdout
+        assert "could not be set" in told.stdout
 
 
 def removed(group: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from recover import folder as folder_module
 from recover import kernel
+from recover.facts import _signed
 from recover.folder import RefusedError, open_folder
 from recover.homes import read_filler, read_inhibit, read_runtime, read_state
 from recover.model import Home, Places
@@ -43,26 +45,141 @@ def removed(path: Path) -> list[tuple[str, str]]:
     return [(os.path.basename(act.target), act.result) for act in acts]
 
 
+LOCKED = '{"pid": 4711, "started_utc_s": 1.5, "boot_id": "b"}'
+LISTED = '{"boot_id": "b", "controller": null, "processes": []}'
+SHOWN = '{"version": 1, "pid": 4711, "resources": {}}'
+PAGE = "# Written by optimizer\n[global]\n\n[amp_optimizer]\nenable=true\n"
+OURS = {"lock": LOCKED, "roster.json": LISTED, "status.json": SHOWN, "glances/glances.conf": PAGE}
+
+
+def fill(folder: Path, files: dict[str, str]) -> None:
+    """Write files, and the directories above them."""
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+
+
+def files_in(folder: Path) -> set[str]:
+    """All files below, by their names from there."""
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
+
+
 def test_what_a_killed_daemon_leaves_is_removed_and_the_rest_stays(run: Path) -> None:
-    """By its exact names; the lock goes last; the page's logs and anybody's files stay."""
-    page = run / "glances"
-    page.mkdir(mode=0o700)
-    stale = ["status.json", "status.txt", "roster.json", ".status.json.0123456789abcdef.tmp"]
-    for name in (*stale, "lock", "temp_cpu.dat", "status.json.old", ".status.json.x.tmp"):
-        (run / name).write_text("{}")
-    for name in ("glances.conf", "optimizer.pwd", "glances.log"):
-        (page / name).write_text("")
+    """What proves it goes last, the lock after all; anybody's files stay."""
+    mute = ("status.txt", ".status.json.0123456789abcdef.tmp", "glances/optimizer.pwd")
+    logs = ("glances/glances/glances.log", "glances/glances/glances.log.1")
+    kept = {"temp_cpu.dat", "status.json.old", ".status.json.x.tmp", "glances/glances.log"}
+    fill(run, {**OURS, **dict.fromkeys((*mute, *logs, *kept), "{}")})
     acts = removed(run)
     assert {result for _, result in acts} == {"done"}
-    assert acts[-1][0] == "lock"
-    assert {p.name for p in run.iterdir()} == {
-        "temp_cpu.dat",
-        "status.json.old",
-        ".status.json.x.tmp",
-        "glances",
-    }
-    assert [p.name for p in page.iterdir()] == ["glances.log"]
+    names = [name for name, _ in acts]
+    assert names[-1] == "lock"
+    assert names.index("status.txt") < names.index("status.json")
+    assert files_in(run) == kept
+    assert not (run / "glances" / "glances").exists()
     assert removed(run) == []
+
+
+@pytest.mark.parametrize("sign", [*OURS])
+def test_one_file_that_is_proven_ours_is_enough(run: Path, sign: str) -> None:
+    """What cannot say whose it is goes with it; so does what is empty since it was cut off."""
+    mute = dict.fromkeys(("status.txt", "glances/optimizer.pwd", "glances/glances/glances.log"), "")
+    fill(run, {**dict.fromkeys(OURS, ""), **mute, sign: OURS[sign]})
+    assert {result for _, result in removed(run)} == {"done"}
+    assert list(run.iterdir()) == []
+
+
+def test_names_alone_make_no_file_ours(run: Path) -> None:
+    """A named directory may be another program's; its files are told of and stay."""
+    foreign = {
+        "lock": "4242",
+        "status.json": '{"service": "billing"}',
+        "status.txt": "all is well",
+        "roster.json": '{"teams": [], "processes": []}',
+        "glances/glances.conf": "[global]\n",
+        "glances/optimizer.pwd": "x",
+        "glances/glances/glances.log": "x",
+    }
+    fill(run, foreign)
+    assert {one.name for one in read_runtime(places(run)).leftovers if one.fault} == set(foreign)
+    assert removed(run) == []
+    assert files_in(run) == set(foreign)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("lock", '{"pid": true, "started_utc_s": 1}'),
+        ("lock", '{"pid": 1}'),
+        ("lock", ""),
+        ("roster.json", '{"boot_id": "b"}'),
+        ("roster.json", "[]"),
+        ("status.json", '{"version": 1, "pid": "1", "resources": {}}'),
+        ("status.json", '{"version": 1, "pid": 1}'),
+        ("glances/glances.conf", "# [amp_optimizer] is not here\n"),
+    ],
+)
+def test_a_file_that_is_not_quite_ours_stays(run: Path, name: str, content: str) -> None:
+    """Nor does it make anything beside it ours."""
+    fill(run, {name: content, "status.txt": "mine"})
+    assert removed(run) == []
+    assert files_in(run) == {name, "status.txt"}
+
+
+def test_what_proves_the_others_stays_while_one_of_them_stays(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the next look would take what is left for somebody else's."""
+    fill(run, {**OURS, "status.txt": ""})
+    real = folder_module.Folder.remove
+
+    def denied(self: folder_module.Folder, name: str) -> bool:
+        if name == "status.txt":
+            raise PermissionError(1, "Operation not permitted")
+        return real(self, name)
+
+    monkeypatch.setattr(folder_module.Folder, "remove", denied)
+    assert removed(run) == [("status.txt", "failed")]
+    assert files_in(run) == {*OURS, "status.txt"}
+
+
+def test_a_directory_of_the_page_that_is_a_link_is_not_followed(run: Path, tmp_path: Path) -> None:
+    """Neither for its files nor when it is exchanged after the look."""
+    victim = tmp_path / "victim"
+    fill(victim, {"glances.log": "precious"})
+    fill(run, {**OURS, "glances/glances/glances.log": ""})
+    home = read_runtime(places(run))
+    (run / "glances" / "glances" / "glances.log").unlink()
+    (run / "glances" / "glances").rmdir()
+    (run / "glances" / "glances").symlink_to(victim)
+    clean(home)
+    assert files_in(victim) == {"glances.log"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere both kinds of lock are one")
+@pytest.mark.parametrize("kind", ["LOCK_EX", "LOCK_SH"])
+def test_a_lock_that_is_held_through_fcntl_is_held(run: Path, kind: str) -> None:
+    """Though flock would be granted: the look says so, and the removal sees it too."""
+    fill(run, OURS)
+    free = read_runtime(places(run))
+    assert free.lock is not None
+    assert free.lock.held is False
+    program = (
+        "import fcntl, os, sys; file = open(sys.argv[1], 'r+');"
+        f"fcntl.lockf(file, fcntl.{kind} | fcntl.LOCK_NB, 1, 7);"
+        "os.write(1, b'r'); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", program, str(run / "lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.read(1) == b"r"
+        held = read_runtime(places(run)).lock
+        acts = clean(free)
+        holder.communicate(timeout=10)
+    assert held is not None
+    assert held.held is True
+    assert [act.result for act in acts] == ["refused"]
+    assert files_in(run) == set(OURS)
 
 
 def _link(path: Path, victim: Path) -> None:
@@ -115,7 +232,7 @@ def test_what_only_has_our_name_stays(
 
 def test_nothing_is_removed_where_others_may_write(run: Path) -> None:
     """They could exchange a file between look and removal."""
-    (run / "status.json").write_text("{}")
+    (run / "status.json").write_text(SHOWN)
     run.chmod(0o777)
     assert removed(run) == []
     assert (run / "status.json").exists()
@@ -270,3 +387,19 @@ def test_a_directory_of_our_name_without_a_sign_of_ours_is_not_ours(run: Path) -
     assert read_runtime(default).ours
     (run / "history.sqlite3").write_text("")
     assert read_state(default).ours
+
+
+@pytest.mark.parametrize(
+    ("name", "spreads"), [("released", False), ("inhibit", False), ("history.sqlite3", True)]
+)
+def test_a_state_directory_with_a_common_word_in_it_makes_no_other_ours(
+    tmp_path: Path, name: str, *, spreads: bool
+) -> None:
+    """`released` may be anybody's file; our history is not."""
+    for folder in ("state", "run"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "state" / name).write_text("")
+    default = Places(str(tmp_path / "state"), str(tmp_path / "run"), "default")
+    states, runtimes = _signed((read_state(default),), (read_runtime(default),), [default])
+    assert states[0].ours
+    assert bool(runtimes[0].ours) is spreads

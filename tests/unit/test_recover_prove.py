@@ -309,6 +309,31 @@ def test_inside_a_pid_namespace_an_empty_group_may_be_that_of_a_daemon_outside()
     assert diagnose(known._replace(runtimes=(home,))).groups == (group,)
 
 
+def test_a_group_with_a_group_below_it_is_left() -> None:
+    """Ours have none; whose processes are below is not told by its own list."""
+    group = Group("/sys/fs/cgroup/optimizer-load.40", 40, (50,), can_kill=True, nested=True)
+    found = diagnose(facts(process(marks=(mark(),)), groups=(group,)))
+    assert found.groups == ()
+    assert "below" in found.not_ours[0]
+
+
+def test_a_group_stays_known_when_lock_and_roster_are_gone() -> None:
+    """Its removal failed; the next look must still count it."""
+    group = Group("/sys/fs/cgroup/optimizer-load.40", 40, (), can_kill=True)
+    known = facts(groups=(group,), only_named=True)
+    assert left(diagnose(known)) == ()
+    assert "optimizer-load.40" in left(diagnose(known._replace(known=frozenset({40}))))[0]
+
+
+def test_an_order_that_could_not_be_set_is_left_over_once_it_was_tried() -> None:
+    """A daemon could start again, so it is not clean; a dry run has not tried."""
+    found = diagnose(facts(states=(Home("/s", PLACES, ours="named"),)))
+    (line,) = left(found)
+    assert "/s/inhibit: could not be set" in line
+    assert left(found, tried=False) == ()
+    assert left(diagnose(facts(states=(Home("/s", PLACES, missing=True),)))) == ()
+
+
 @pytest.mark.parametrize(
     ("service", "stopped"),
     [
