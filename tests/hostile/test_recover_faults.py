@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from recover import command, repairs
+from recover.ending import Act
 from recover.model import Group
-from recover.repairs import _kill_group
 from tests.conftest import NOBODY
 from tests.loopdev import volume
 from tests.recovering import (
@@ -168,7 +169,9 @@ def test_a_group_below_ours_is_neither_killed_nor_removed(tmp_path: Path, top: s
         try:
             (group / "cgroup.procs").write_text(str(listed.pid), encoding="ascii")
             (group / "below" / "cgroup.procs").write_text(str(innocent.pid), encoding="ascii")
-            _kill_group(Group(str(group), listed.pid, None, True), frozenset({listed.pid}), print)
+            repairs._kill_group(
+                Group(str(group), listed.pid, None, True), frozenset({listed.pid}), print
+            )
             assert listed.lives()
             done = recover_only(work)
             assert not listed.lives()
@@ -180,6 +183,28 @@ def test_a_group_below_ours_is_neither_killed_nor_removed(tmp_path: Path, top: s
             innocent.process.wait(timeout=5)
             eventually(lambda: removed(group / "below"), what="the group below is empty")
             eventually(lambda: removed(group), what="the group is empty")
+
+
+@pytest.mark.skipif(not HIERARCHIES, reason="no control groups that root may write to")
+def test_a_group_that_could_not_be_removed_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Though the lock, which alone said whose it is, is removed in the same round."""
+    work = workspace(tmp_path / "work")
+    with child() as gone:
+        pid = gone.pid
+    write_lock(work, pid)
+    group = Path(HIERARCHIES[0]) / f"optimizer-load.{pid}"
+    busy = Act("group", str(group), "failed", "Device or resource busy")
+    monkeypatch.setattr(repairs, "_remove_group", lambda _: busy)
+    group.mkdir()
+    try:
+        code = command.main(["--only", "--workspace", str(work), "--json"])
+    finally:
+        group.rmdir()
+    assert not (work / "run" / "lock").exists()
+    assert code == 1
+    assert str(group) in json.loads(capsys.readouterr().out)["left"][0]
 
 
 @pytest.mark.skipif(shutil.which("chattr") is None, reason="needs chattr")
