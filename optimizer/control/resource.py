@@ -66,14 +66,14 @@ def decide_one(
     if off is not None:
         return _resting(before, usage, now_s), _decision(resource, policy, goal, off, stop=True)
     if usage is None:
-        reason = Reason.MEASURING if seen.measuring else Reason.NO_READING
-        after = blind(before, now_s)
+        caps = _caps(seen, before.throttle)
+        after, limit_reason = _lowered(blind(before, now_s), caps)
+        reason = limit_reason or (Reason.MEASURING if seen.measuring else Reason.NO_READING)
         demand = after.governor.demand_ratio
         decision = _decision(
             resource, policy, goal, reason, wanted=demand, demand=demand, lease=after.lease
         )
-        most = _most(_caps(seen, before.throttle))
-        return after._replace(goal_ratio=goal, most_ratio=most), decision
+        return after._replace(goal_ratio=goal, most_ratio=_most(caps)), decision
     governed = _govern(resource, before, goal, usage, seen, policy)
     previous = before.governor.demand_ratio
     hold_off_until_s = before.hold_off_until_s
@@ -153,6 +153,19 @@ def blind(before: ResourceState, now_s: float) -> ResourceState:
     demand = before.governor.demand_ratio if fresh else 0.0
     lease = before.lease if fresh else 0.0
     return before._replace(governor=GovernorState(demand_ratio=demand), lease=lease)
+
+
+def _lowered(
+    state: ResourceState, caps: tuple[Limited, ...]
+) -> tuple[ResourceState, Reason | None]:
+    """What is kept without a value, but no more than the caps allow; and which cap that was."""
+    demand = state.governor.demand_ratio
+    lowest = min(caps, key=lambda cap: cap.demand_ratio, default=None)
+    if lowest is None or lowest.demand_ratio >= demand:
+        return state, None
+    most = max(0.0, lowest.demand_ratio)
+    governor = GovernorState(demand_ratio=most)
+    return state._replace(governor=governor, lease=state.lease * most / demand), lowest.reason
 
 
 def _kept(governed: Governed, demand: float) -> GovernorState:

@@ -421,6 +421,18 @@ def test_a_sign_of_memory_pressure_takes_all_memory_away(sign: str) -> None:
     assert rig.host.held[Resource.MEMORY] > 0
 
 
+def test_pages_that_the_kernel_took_count_while_the_sensor_fails() -> None:
+    """What the stressers tell is enough: within a second nothing is held, for the hold-off."""
+    rig = Rig(rules=policy(memory=0.4, hold_off_s=100.0))
+    rig.run_for(200)
+    assert rig.host.held[Resource.MEMORY] > 3 * GIB
+    rig.host.failing = frozenset({"memory"})
+    rig.host.taken_bytes = 100 << 20
+    rig.run_for(1)
+    assert rig.plan.memory.lease == 0
+    assert rig.plan.memory.reason is Reason.PRESSURE
+
+
 def test_a_released_filesystem_is_let_go_and_comes_back() -> None:
     """Within a second nothing is held there and no stresser may touch it, until it is withdrawn."""
     rig = Rig()
