@@ -114,7 +114,7 @@ class Daemon:
                 failures = failures + 1 if now_s - failed_s < FORGIVEN_S else 1
                 failed_s = now_s
                 self._ports.actuators.release()
-                self._state = let_go(self._state)
+                self._state = let_go(self._state, now_s)
                 self._orders, self._calm = None, False
                 self._recorder.publish_soon()
                 self._ports.log.exception("cycle.failed", in_a_row=failures)

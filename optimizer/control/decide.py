@@ -10,6 +10,7 @@ from optimizer.control.drain import GIVE_AHEAD_S, Drain, watch
 from optimizer.control.estimate import disk_utilisation, memory_utilisation
 from optimizer.control.governor import ANTI_WINDUP_S
 from optimizer.control.guard import Limited
+from optimizer.control.lifecycle import rested
 from optimizer.control.passage import Clocks, Passage, clocks_of, passed
 from optimizer.control.pressure import Pressure
 from optimizer.control.pressure import caps as memory_caps
@@ -169,12 +170,17 @@ def decide(state: ControlState, reading: Reading, seen: Observation, orders: Ord
     )
 
 
-def let_go(state: ControlState) -> ControlState:
-    """What is still true after all load was let go because of an error: what forbids load."""
+def let_go(state: ControlState, now_s: float) -> ControlState:
+    """What is still true after all load was let go because of an error: what forbids load.
+
+    No stresser is started again within a second of that.
+    """
 
     def kept(one: ResourceState) -> ResourceState:
         return ResourceState(
-            life=one.life, hold_off_until_s=one.hold_off_until_s, throttle=one.throttle
+            life=rested(one.life, now_s),
+            hold_off_until_s=one.hold_off_until_s,
+            throttle=one.throttle,
         )
 
     cpu, memory, disk = state.resources

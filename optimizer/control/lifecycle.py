@@ -60,6 +60,11 @@ def resumed(life: Life) -> Life:
     return replace(life, tripped=False, recent_exits_s=(), recent_faults_s=())
 
 
+def rested(life: Life, now_s: float) -> Life:
+    """The state after the stresser was ended because of an error of ours: not at once again."""
+    return replace(life, wait_until_s=max(life.wait_until_s, now_s + RESTART_DELAY_S))
+
+
 def obstacle(life: Life, now_s: float) -> Reason | None:
     """Why the stresser may not run now; None when it may."""
     if life.tripped:

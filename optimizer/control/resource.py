@@ -161,7 +161,7 @@ def _lowered(
     """What is kept without a value, but no more than the caps allow; and which cap that was."""
     demand = state.governor.demand_ratio
     lowest = min(caps, key=lambda cap: cap.demand_ratio, default=None)
-    if lowest is None or lowest.demand_ratio >= demand:
+    if lowest is None or demand <= max(0.0, lowest.demand_ratio):
         return state, None
     most = max(0.0, lowest.demand_ratio)
     governor = GovernorState(demand_ratio=most)

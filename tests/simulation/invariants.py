@@ -46,6 +46,7 @@ class Invariants:
     exits: dict[str, deque[float]] = field(default_factory=dict)
     latched: set[str] = field(default_factory=set)
     asked: dict[str, float] = field(default_factory=dict)
+    unmounted: dict[str, float] = field(default_factory=dict)
     broken_s: float = float("-inf")
     alive: dict[str, int] = field(default_factory=dict)
     started: int = 0
@@ -86,11 +87,18 @@ class Invariants:
             self.none_until[resource] = (self.now(), self.now() + hold_off_s)
 
     def asked_for(self, path: str, *, wanted: bool) -> None:
-        """Somebody needs that filesystem for himself, or it is gone; or that is over."""
+        """Somebody needs that filesystem for himself; or that is over."""
         if wanted:
             self.asked.setdefault(path, self.now())
         else:
             self.asked.pop(path, None)
+
+    def mounted(self, path: str, *, mounted: bool) -> None:
+        """The daemon reads that a filesystem is there, or is gone."""
+        if mounted:
+            self.unmounted.pop(path, None)
+        else:
+            self.unmounted.setdefault(path, self.now())
 
     def broken(self) -> None:
         """Time is not what it was: a step, a sleep, a stop, which ends now."""
@@ -122,6 +130,7 @@ class Invariants:
         self.unlatched()
         self.blind_since_s.clear()
         self.asked = dict.fromkeys(self.asked, self.now())
+        self.unmounted.clear()
         self.hold_off.clear()
         self.none_until.clear()
         self.short_since_s.clear()
@@ -161,7 +170,7 @@ class Invariants:
                 held <= 0 or now_s - since_s <= SECOND_S + ROUND_S,
                 lambda: f"{resource} had {held} though inhibited since {since_s:.2f}",
             )
-        asked_s = self.asked.get(resource, now_s)
+        asked_s = min(self.asked.get(resource, now_s), self.unmounted.get(resource, now_s))
         self._check(
             "I1",
             held <= 0 or now_s - asked_s <= SECOND_S + ROUND_S,

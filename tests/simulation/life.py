@@ -170,17 +170,12 @@ class Life:
     def release(self, paths: frozenset[str]) -> None:
         """An operator asks for these filesystems, and no longer for others."""
         self.switch.asked_for = paths
-        self._want()
+        for path in self.host.disks:
+            self.truth.asked_for(path, wanted=path in paths)
 
     def mount(self, path: str, *, mounted: bool) -> None:
         """A filesystem comes or goes."""
         self.host.disks[path].mounted = mounted
-        self._want()
-
-    def _want(self) -> None:
-        for path, disk in self.host.disks.items():
-            wanted = path in self.switch.asked_for or not disk.mounted
-            self.truth.asked_for(path, wanted=wanted)
 
     def reload(self, cpu: float, memory: float, disk: float) -> None:
         """Other targets from now on."""

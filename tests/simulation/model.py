@@ -300,8 +300,10 @@ class ModelHost:
         self._note(MEMORY, memory is not None)
         if memory is not None:
             self._tell_stalls()
-        for path in self.disks:
+        for path, disk in self.disks.items():
             self._note(path, disks is not None)
+            if disks is not None:
+                self.truth.mounted(path, mounted=disk.mounted)
         return HostReading(
             monotonic_s=self.now_s,
             utc_s=self.utc(),

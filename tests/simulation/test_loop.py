@@ -430,6 +430,9 @@ def test_pages_that_the_kernel_took_count_while_the_sensor_fails() -> None:
     rig.host.taken_bytes = 100 << 20
     rig.run_for(1)
     assert rig.plan.memory.lease == 0
+    rig.host.failing = frozenset()
+    rig.run_for(98)
+    assert rig.plan.memory.lease == 0
     assert rig.plan.memory.reason is Reason.PRESSURE
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer.control.lifecycle import Life, ended, obstacle, resumed
+from optimizer.control.lifecycle import Life, ended, obstacle, rested, resumed
 from optimizer.model import ExitCause, Reason, Resource, StresserExit
 
 CPU_FAILED = StresserExit(resource=Resource.CPU, cause=ExitCause.FAILED, detail="exit code 1")
@@ -95,3 +95,10 @@ def test_resume_does_not_shorten_a_back_off() -> None:
     """An operator's resume lifts the latch but not the wait after a kill."""
     life = resumed(after_ends([100.0], MEMORY_KILLED))
     assert obstacle(life, 399.0) is Reason.STRESSER_DOWN
+
+
+def test_after_an_error_of_ours_it_waits_a_second() -> None:
+    """At most one start a second, whoever ended it; a longer wait is not cut short."""
+    assert obstacle(rested(Life(), 10.0), 10.9) is Reason.STRESSER_DOWN
+    assert obstacle(rested(Life(), 10.0), 11.0) is None
+    assert rested(Life(wait_until_s=300.0), 10.0).wait_until_s == 300.0
