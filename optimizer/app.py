@@ -45,7 +45,7 @@ from optimizer.ports import Log, Ports
 from optimizer.publish import Publisher
 from optimizer.report.status import Host, Surroundings
 from optimizer.settings import Loaded, Settings, SettingsWatch
-from optimizer.upkeep import Derived, Upkeep
+from optimizer.upkeep import Derived, Upkeep, disk_arguments, memory_arguments
 
 DETAIL_CHARS = 300
 """Longest detail of an event that is kept; the log has the whole of it."""
@@ -278,17 +278,6 @@ def own_hours(
             "own_hours.unknown", cause=cause, remedy="CPU_OWN_HOURS_MAX counts from this start on"
         )
     return known_until(utc_s, (ratio_s or 0.0) * capacity_cpus)
-
-
-def memory_arguments(derived: Derived) -> tuple[str, ...]:
-    """What a memory stresser is told at its start: how many shards, and which kind of memory."""
-    metric = derived.settled.policy.memory_metric.value
-    return ("--shards", str(derived.memory_shards), "--metric", metric)
-
-
-def disk_arguments(derived: Derived) -> tuple[str, ...]:
-    """What each disk stresser is told beside its path: which odd filesystems are allowed."""
-    return ("--allow", ",".join(sorted(derived.disk_allowed))) if derived.disk_allowed else ()
 
 
 def _obey_signals(daemon: Daemon, watch: SettingsWatch) -> None:

@@ -63,6 +63,17 @@ class Derived:
     disk_allowed: frozenset[str] = frozenset()
 
 
+def memory_arguments(derived: Derived) -> tuple[str, ...]:
+    """What a memory stresser is told at its start: how many shards, and which kind of memory."""
+    metric = derived.settled.policy.memory_metric.value
+    return ("--shards", str(derived.memory_shards), "--metric", metric)
+
+
+def disk_arguments(derived: Derived) -> tuple[str, ...]:
+    """What each disk stresser is told beside its path: which odd filesystems are allowed."""
+    return ("--allow", ",".join(sorted(derived.disk_allowed))) if derived.disk_allowed else ()
+
+
 class Upkeep:
     """Holds the configuration in force; a reload replaces it whole or not at all.
 
