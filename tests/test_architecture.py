@@ -114,7 +114,6 @@ PARTS = {
         "optimizer.adapters.history_events",
         "optimizer.adapters.history_file",
         "optimizer.adapters.history_means",
-        "optimizer.adapters.row_order",
     },
     "optimizer.adapters.history_file": {"optimizer.adapters.history_events"},
     "optimizer.adapters.history_reading": {

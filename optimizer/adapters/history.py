@@ -18,21 +18,18 @@ from optimizer.adapters import history_events
 from optimizer.adapters.history_file import (
     DAY_S,
     FILE_ERRORS,
+    INSERT_ROW,
     OWN_CPU,
-    UPSERT,
     DamagedError,
     begun,
-    free_second,
     identity,
     is_damage,
-    latest,
     purge,
     remedy,
     set_aside,
     transaction,
 )
 from optimizer.adapters.history_means import SUMS, period_means, weighted
-from optimizer.adapters.row_order import RowOrder
 from optimizer.errors import HistoryError
 from optimizer.model import Resource
 from optimizer.outcome import Event, EventKind, PeriodMeans, Record
@@ -68,7 +65,6 @@ class SqliteHistory:
         self._db: sqlite3.Connection | None = None
         self._identity = (0, 0)
         self._closed = False
-        self._order = RowOrder()
         try:
             self._open()
         except (*FILE_ERRORS, DamagedError) as exc:
@@ -77,9 +73,9 @@ class SqliteHistory:
     def append(self, record: Record) -> bool:
         """Store one record; True once it is on stable storage, False while it waits in memory.
 
-        Of two records of the same second the one with the longer span stays,
-        the newer when they are equal. The transaction also purges; see
-        `history_file.purge`. Never raises; after `close` nothing is stored.
+        It replaces no other, also not one of the same second. The transaction
+        also purges; see `history_file.purge`. Never raises; after `close`
+        nothing is stored.
         """
         if self._closed:
             return False
@@ -164,13 +160,11 @@ class SqliteHistory:
     def _flush(self) -> bool:
         try:
             db = self._connection()
-            order = self._order
             with transaction(db):
-                for record in self._backlog:
-                    order = self._store(db, record, order)
+                db.executemany(INSERT_ROW, map(_row, self._backlog))
                 history_events.insert(db, self._events)
                 if self._backlog:
-                    self._purge_seldom(db, int(self._backlog[-1].sample.utc_s), order)
+                    self._purge_seldom(db, int(self._backlog[-1].sample.utc_s))
         except (*FILE_ERRORS, HistoryError) as exc:
             self._write_failed(exc)
             return False
@@ -183,28 +177,13 @@ class SqliteHistory:
             )
         self._backlog.clear()
         self._events.clear()
-        self._fault, self._lost, self._order = None, 0, order
+        self._fault, self._lost = None, 0
         return True
 
-    def _store(self, db: sqlite3.Connection, record: Record, order: RowOrder) -> RowOrder:
-        """Write one row; the order of rows after it.
-
-        One that comes before others because the clock was set back takes the
-        next free second, so that it replaces none of them.
-        """
-        row = _row(record)
-        utc_s = int(record.sample.utc_s)
-        if order.is_behind(utc_s):
-            utc_s = free_second(db, utc_s)
-            row = (utc_s, *row[1:])
-        db.execute(UPSERT, row)
-        return order.after(utc_s, record.sample.span_s, self._period_days * DAY_S)
-
-    def _purge_seldom(self, db: sqlite3.Connection, now_utc_s: int, order: RowOrder) -> None:
+    def _purge_seldom(self, db: sqlite3.Connection, now_utc_s: int) -> None:
         """Purge once a minute at most, for it looks at every row."""
         if abs(now_utc_s - self._purged_utc_s) >= PURGE_EVERY_S:
-            young = [(stretch.first_utc_s, stretch.last_utc_s) for stretch in order.behind]
-            purge(db, now_utc_s, self._period_days * DAY_S, young)
+            purge(db, now_utc_s, self._period_days * DAY_S)
             self._purged_utc_s = now_utc_s
 
     def _opened(self) -> sqlite3.Connection:
@@ -232,9 +211,6 @@ class SqliteHistory:
             )
             db = begun(self._path)
         self._db, self._identity = db, identity(self._path)
-        highest_utc_s = latest(db)
-        if highest_utc_s != self._order.highest_utc_s:
-            self._order = RowOrder(highest_utc_s, highest_utc_s)
         return db
 
     def _drop(self) -> None:

@@ -21,10 +21,17 @@ CREATE = """
         id INTEGER PRIMARY KEY,
         utc_s REAL NOT NULL,
         kind TEXT NOT NULL,
-        reason TEXT, "by" TEXT, since_utc_s REAL, until_utc_s REAL, detail TEXT)
+        reason TEXT, "by" TEXT, since_utc_s REAL, until_utc_s REAL, detail TEXT,
+        after_row INTEGER NOT NULL DEFAULT 0)
 """
-"""In the order of `id` they were told; a clock may have been put back between two of them."""
-INSERT = f"INSERT INTO event({_NAMES}) VALUES ({', '.join('?' for _ in _COLUMNS)})"  # noqa: S608 - constants only
+"""In the order of `id` they were told; a clock may have been put back between two of them.
+
+`after_row` is the number of the sample that was written last before the event.
+"""
+INSERT = f"""
+    INSERT INTO event({_NAMES}, after_row)
+    VALUES ({", ".join("?" for _ in _COLUMNS)}, (SELECT COALESCE(MAX(written), 0) FROM sample))
+"""  # noqa: S608 - constants only
 _SPAN = f"SELECT {_NAMES} FROM event WHERE utc_s > ? AND utc_s <= ? ORDER BY id"  # noqa: S608 - constants only
 _NEWEST = f"SELECT {_NAMES} FROM event ORDER BY id DESC"  # noqa: S608 - constants only
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,38 +28,47 @@ The second comes from messages that quote the damaged part of a file.
 """
 _DAMAGE_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 """The last is what a damaged schema gives; no statement of ours is wrong in itself."""
-_FREE_WITHIN_S = 600
-"""How far a row may be moved to a free second, when the clock was set back over other rows."""
+_COUNTED_S = f"COALESCE(MIN(span_s, {DAY_S}), 0)"
+"""What a row counts as recorded time when others are purged."""
 _SIDE_FILES = ("", "-wal", "-shm")
 
+_FACTS = """
+    span_s REAL NOT NULL,
+    cpu REAL, cpu_own REAL, cpu_steal REAL,
+    memory REAL, memory_own REAL,
+    disk REAL, disk_own REAL,
+    cpu_setpoint REAL, memory_setpoint REAL, disk_setpoint REAL,
+    cpu_reason TEXT, memory_reason TEXT, disk_reason TEXT
+"""
 _MIGRATIONS = (
-    """
-    CREATE TABLE sample(
-        utc_s INTEGER PRIMARY KEY,
-        span_s REAL NOT NULL,
-        cpu REAL, cpu_own REAL, cpu_steal REAL,
-        memory REAL, memory_own REAL,
-        disk REAL, disk_own REAL,
-        cpu_setpoint REAL, memory_setpoint REAL, disk_setpoint REAL,
-        cpu_reason TEXT, memory_reason TEXT, disk_reason TEXT)
-    """,
-    CREATE,
+    (f"CREATE TABLE sample(utc_s INTEGER PRIMARY KEY, {_FACTS})",),
+    (
+        "ALTER TABLE sample RENAME TO sample_1",
+        f"CREATE TABLE sample(written INTEGER PRIMARY KEY, utc_s INTEGER NOT NULL, {_FACTS})",
+        "INSERT INTO sample SELECT NULL, * FROM sample_1 ORDER BY utc_s",
+        "DROP TABLE sample_1",
+        CREATE,
+    ),
 )
-"""One statement for each step from a version to the next; the ratios are 0 to 1, NULL unknown."""
+"""The statements for each step from a version to the next; the ratios are 0 to 1, NULL unknown.
+
+`written` counts the rows in the order in which they were written: a clock that
+was set back may give two rows the same second, or the newer one the older time.
+"""
 SCHEMA_VERSION = len(_MIGRATIONS)
 """PRAGMA user_version of the files that this program writes."""
 
-_COLUMNS = (
+COLUMNS = (
     *("utc_s", "span_s", "cpu", "cpu_own", "cpu_steal", "memory", "memory_own", "disk", "disk_own"),
     *("cpu_setpoint", "memory_setpoint", "disk_setpoint"),
     *("cpu_reason", "memory_reason", "disk_reason"),
 )
-UPSERT = f"""
-    INSERT INTO sample({", ".join(_COLUMNS)}) VALUES ({", ".join("?" for _ in _COLUMNS)})
-    ON CONFLICT(utc_s) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS)}
-    WHERE excluded.span_s >= sample.span_s
+"""What a row holds beside its number."""
+INSERT_ROW = f"""
+    INSERT INTO sample(written, {", ".join(COLUMNS)})
+    VALUES (NULL, {", ".join("?" for _ in COLUMNS)})
 """  # noqa: S608 - constants only
-"""Stores one row; of two rows of one second the one with the longer span stays."""
+"""Stores one row under the next number; replaces none."""
 
 
 OWN_CPU = """
@@ -104,10 +112,11 @@ def _prepare(db: sqlite3.Connection, version: int) -> None:
         raise DamagedError(f"schema version {version} with {tables} tables is not ours")
     with transaction(db):
         for step in range(version, SCHEMA_VERSION):
-            db.execute(_MIGRATIONS[step])
+            for statement in _MIGRATIONS[step]:
+                db.execute(statement)
             db.execute(f"PRAGMA user_version = {step + 1}")
     # Compiles it against the schema in the file, which quick_check does not read.
-    for statement in (UPSERT, INSERT):
+    for statement in (INSERT_ROW, INSERT):
         db.execute(f"EXPLAIN {statement}", [None] * statement.count("?"))
 
 
@@ -122,61 +131,36 @@ def refuse_newer(db: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def purge(
-    db: sqlite3.Connection,
-    now_utc_s: int,
-    period_s: int,
-    young: Sequence[tuple[int, int]] = (),
-) -> None:
-    """Delete rows that are older than the period, as far as a wrong clock can be trusted.
+def purge(db: sqlite3.Connection, now_utc_s: int, period_s: int) -> None:
+    """Delete rows that are older than the period and have a period written after them.
 
-    The oldest expired rows go, but never so many that less than `period_s`
-    seconds of recorded time are left. So a clock that jumps forwards deletes
-    only as much as is recorded after the jump, and a host that was off for a
-    while keeps its last rows until new ones have replaced them. A row counts
-    as one day at most, so that no single record can displace more. Rows from
-    and to the times of one of `young` are younger than they say, and stay.
-    Events go with the rows of their time.
+    The times alone do not tell what is old, because a clock may have been
+    wrong when a row was written, or is wrong now. So rows go only when
+    `period_s` seconds of recorded time were written later: a clock that jumps
+    forwards deletes as much as is recorded after the jump, rows of a clock
+    that was set back are as young as their number says, and a host that was
+    off for a while keeps its last rows until new ones have replaced them.
+    A row counts as one day at most, so that no single record can displace
+    more. Events go with the rows of their time.
     """
     cutoff_utc_s = now_utc_s - period_s
-    oldest_utc_s = db.execute("SELECT MIN(utc_s) FROM sample").fetchone()[0]
+    oldest_utc_s, later_s = db.execute(
+        f"SELECT MIN(utc_s), TOTAL({_COUNTED_S}) FROM sample"  # noqa: S608
+    ).fetchone()
     if oldest_utc_s > cutoff_utc_s:
         return
-    kept_s = db.execute("SELECT TOTAL(MIN(span_s, ?)) FROM sample", (DAY_S,)).fetchone()[0]
-    young = [(first, last) for first, last in young if first <= cutoff_utc_s]
-    runs: list[tuple[float, int]] = []
-    begins, skipped = True, False
-    for utc_s, span_s in db.execute(
-        "SELECT utc_s, COALESCE(CAST(span_s AS REAL), 0) FROM sample WHERE utc_s <= ? ORDER BY 1",
-        (cutoff_utc_s,),
+    replaced = None
+    for number, span_s in db.execute(
+        f"SELECT written, {_COUNTED_S} FROM sample ORDER BY written"  # noqa: S608
     ):
-        if any(first <= utc_s <= last for first, last in young):
-            begins = skipped = True
-            continue
-        kept_s -= min(span_s, DAY_S)
-        if kept_s < period_s:
+        later_s -= span_s
+        if later_s < period_s:
             break
-        if begins:
-            runs.append((utc_s if skipped else -math.inf, utc_s))
-        else:
-            runs[-1] = (runs[-1][0], utc_s)
-        begins = False
-    for table in ("sample", "event"):
-        db.executemany(f"DELETE FROM {table} WHERE utc_s BETWEEN ? AND ?", runs)  # noqa: S608
-
-
-def latest(db: sqlite3.Connection) -> float:
-    """The time of the latest row; minus infinity when there is none."""
-    utc_s = db.execute("SELECT MAX(utc_s) FROM sample").fetchone()[0]
-    return -math.inf if utc_s is None else utc_s
-
-
-def free_second(db: sqlite3.Connection, utc_s: int) -> int:
-    """The first second from that one on that has no row; that one itself if all near it have."""
-    for second in range(utc_s, utc_s + _FREE_WITHIN_S):
-        if db.execute("SELECT 1 FROM sample WHERE utc_s = ?", (second,)).fetchone() is None:
-            return second
-    return utc_s
+        replaced = number
+    if replaced is not None:
+        span = (replaced, cutoff_utc_s)
+        db.execute("DELETE FROM sample WHERE written <= ? AND utc_s <= ?", span)
+        db.execute("DELETE FROM event WHERE after_row < ? AND utc_s <= ?", span)
 
 
 @contextmanager

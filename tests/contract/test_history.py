@@ -17,7 +17,7 @@ import pytest
 
 from optimizer.adapters.history import BACKLOG_ROWS, SqliteHistory
 from optimizer.adapters.history_events import MOST_EVENTS
-from optimizer.adapters.history_file import _MIGRATIONS, SCHEMA_VERSION
+from optimizer.adapters.history_file import _MIGRATIONS, COLUMNS, SCHEMA_VERSION
 from optimizer.adapters.history_reading import read_events, read_means
 from optimizer.errors import HistoryError
 from optimizer.model import Decision, PerResource, Reason, Resource, Sample, Utilisation
@@ -108,9 +108,10 @@ def history(path: Path, log: FakeLog) -> Iterator[SqliteHistory]:
 
 
 def stored(path: Path) -> list[tuple[Any, ...]]:
-    """All rows, read by another connection."""
+    """What all rows hold, read by another connection."""
     with closing(sqlite3.connect(path)) as db:
-        return db.execute("SELECT * FROM sample ORDER BY utc_s").fetchall()
+        names = ", ".join(COLUMNS)
+        return db.execute(f"SELECT {names} FROM sample ORDER BY utc_s").fetchall()  # noqa: S608
 
 
 def test_empty_history_knows_nothing(either: History) -> None:
@@ -186,15 +187,15 @@ def test_coverage_is_never_above_one(either: History) -> None:
     assert either.means(NOW_S, 1).of.cpu.coverage_ratio == 1.0
 
 
-def test_same_second_keeps_the_longer_span(history: SqliteHistory) -> None:
-    """Of two records of one second the longer one stays; the newer when they are equal."""
-    history.append(make_record(NOW_S, span_s=60, cpu=(0.5, 0.0)))
-    history.append(make_record(NOW_S + 0.4, span_s=1, cpu=(0.9, 0.0)))
-    assert history.means(NOW_S, 1).of.cpu.mean_ratio == pytest.approx(0.5)
-    history.append(make_record(NOW_S + 0.8, span_s=60, cpu=(0.7, 0.0)))
-    means = history.means(NOW_S, 1)
-    assert means.rows == 1
-    assert means.of.cpu.mean_ratio == pytest.approx(0.7)
+def test_records_of_one_second_all_count(either: History) -> None:
+    """None replaces another: a clock that was set back gives two intervals the same time."""
+    assert either.append(make_record(NOW_S, span_s=60, cpu=(0.5, 0.0)))
+    assert either.append(make_record(NOW_S + 0.4, span_s=30, cpu=(0.9, 0.0)))
+    assert either.append(make_record(NOW_S, span_s=60, cpu=(0.7, 0.0)))
+    means = either.means(NOW_S + 1, 1)
+    assert means.rows == 3
+    # (0.5 x 60 + 0.9 x 30 + 0.7 x 60) / 150
+    assert means.of.cpu.mean_ratio == pytest.approx(0.66)
 
 
 def test_row_holds_every_fact_of_the_record(history: SqliteHistory, path: Path) -> None:
@@ -260,6 +261,45 @@ def test_clock_jump_deletes_no_more_than_it_lasted(
     still_in_window = {utc_s for utc_s in before if utc_s > true_s - 4 * DAY_S}
     assert means.rows == len(still_in_window & after) + 1
     assert means.rows >= 96 - 2 * wrong_hours - 1
+    history.close()
+
+
+@pytest.mark.parametrize("ends", ["never", "before", "after"])
+def test_rows_of_a_clock_that_was_behind_are_as_young_as_they_are(
+    path: Path, log: FakeLog, ends: str
+) -> None:
+    """A clock ten years back for five days costs no row of them, also over a restart."""
+    history = SqliteHistory(path, period_days=30, log=log)
+    for hour in range(0, 30 * 24, 2):
+        history.append(make_record(NOW_S + hour * 3600, span_s=7200))
+    right_s = NOW_S + 30 * DAY_S
+    wrong_s = right_s - 3650 * DAY_S
+    behind = [wrong_s + hour * 3600 for hour in range(0, 5 * 24, 2)]
+    for utc_s in behind:
+        history.append(make_record(utc_s, span_s=7200))
+    if ends == "before":
+        history.close()
+        history = SqliteHistory(path, period_days=30, log=log)
+    history.append(make_record(right_s + 5 * DAY_S, span_s=7200))
+    if ends == "after":
+        history.close()
+        history = SqliteHistory(path, period_days=30, log=log)
+    for hour in range(2, 24 * 24, 2):
+        history.append(make_record(right_s + 5 * DAY_S + hour * 3600, span_s=7200))
+    # With the rows of 24 days, 29 days were recorded since the first of them.
+    assert set(behind) <= {row[0] for row in stored(path)}
+    # The period, and no row more than it takes: 360 of two hours.
+    assert len(stored(path)) == 360
+    history.close()
+
+
+def test_no_row_replaces_another_at_short_intervals(path: Path, log: FakeLog) -> None:
+    """A row a second, and the clock set back over all of them, twice: each is there."""
+    history = SqliteHistory(path, period_days=30, log=log)
+    for second in range(1500):
+        record = make_record(NOW_S + second % 700, span_s=1, cpu=(second / 1500, 0.0))
+        assert history.append(record)
+    assert len({row[2] for row in stored(path)}) == 1500
     history.close()
 
 
@@ -602,7 +642,7 @@ def version_1(path: Path) -> None:
     """A file as the first version wrote it: its statement, and two rows."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA journal_mode = WAL")
-        db.execute(_MIGRATIONS[0])
+        db.execute(_MIGRATIONS[0][0])
         db.execute("PRAGMA user_version = 1")
         for utc_s, cpu in ((NOW_S - 60, 0.2), (NOW_S, 0.4)):
             row = (int(utc_s), 60.0, cpu, 0.1, 0.0, None, None, None, None)
@@ -631,7 +671,7 @@ def test_events_are_read_back_as_they_were_noted(history: SqliteHistory, path: P
     assert read_events(path, NOW_S, NOW_S + 60) == (bare, make_event(NOW_S + 60))
     with closing(sqlite3.connect(path)) as db:
         row = db.execute("SELECT * FROM event WHERE id = 2").fetchone()
-    assert row == (2, NOW_S + 0.25, "daemon.started", None, None, None, None, None)
+    assert row == (2, NOW_S + 0.25, "daemon.started", None, None, None, None, None, 0)
 
 
 def test_events_survive_a_restart(path: Path, log: FakeLog) -> None:
@@ -649,7 +689,7 @@ def test_events_survive_a_restart(path: Path, log: FakeLog) -> None:
 
 
 def test_a_file_of_version_1_is_brought_forward(path: Path, log: FakeLog) -> None:
-    """Its rows stay, and it takes events; until then a reader finds none in it."""
+    """Its rows stay, numbered by their times, and it takes events; a reader finds none before."""
     version_1(path)
     assert read_events(path, 0, NOW_S) == ()
     before = stored(path)
@@ -663,6 +703,8 @@ def test_a_file_of_version_1_is_brought_forward(path: Path, log: FakeLog) -> Non
     history.close()
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+        times = db.execute("SELECT utc_s - ? FROM sample ORDER BY written", (int(NOW_S),))
+        assert times.fetchall() == [(-60,), (0,), (60,)]
     assert len(events_in(path)) == 1
     assert log.events == []
 
