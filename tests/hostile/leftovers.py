@@ -13,7 +13,7 @@ from tests.hostile.observer import text
 
 KNOWN = re.compile(
     r"run/(status\.json|status\.txt|lock|roster\.json)"
-    r"|state/(history\.sqlite3(-wal|-shm)?|inhibit|released|resumed)"
+    r"|state/(history\.sqlite3(-wal|-shm|-journal)?|inhibit|released|resumed)"
     r"|logs/optimizer[-.\d]*\.log"
 )
 """Files that a killed daemon may leave in its folder: the next start takes them over."""
