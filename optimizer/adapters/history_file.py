@@ -30,7 +30,7 @@ _DAMAGE_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_E
 """The last is what a damaged schema gives; no statement of ours is wrong in itself."""
 _COUNTED_S = f"COALESCE(MIN(span_s, {DAY_S}), 0)"
 """What a row counts as recorded time when others are purged."""
-_SIDE_FILES = ("", "-wal", "-shm")
+_SIDE_FILES = ("", "-wal", "-shm", "-journal")
 
 _FACTS = """
     span_s REAL NOT NULL,

@@ -71,7 +71,7 @@ def _aside(path: Path) -> tuple[str, ...]:
         found = sorted(str(one) for one in path.parent.glob(f"{path.name}.damaged-*"))
     except OSError:
         return ()
-    return tuple(name for name in found if not name.endswith(("-wal", "-shm")))
+    return tuple(name for name in found if not name.endswith(("-wal", "-shm", "-journal")))
 
 
 def _read(facts: History, path: Path) -> History:
