@@ -29,7 +29,7 @@ MOMENTS = {
     "never": "",
     "before the look": "",
     "after the pidfd": "_open",
-    "after the look": "_stat",
+    "after the look": "stat_of",
 }
 """When the pid is used again, and the step of identity.kill() after which that is."""
 _TICK_S = 0.02
