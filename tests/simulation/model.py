@@ -390,38 +390,40 @@ class ModelHost:
             if reason not in BLIND_REASONS:
                 self.truth.pressed(name, self.hold_off_s, none=False)
         self.plan, self.reasons, self.renewed_s = plan, reasons, self.now_s
+        duty, memory_lease = self.duty, self.memory_lease
         if plan.cpu.stop:
             self._off(Resource.CPU)
         elif plan.cpu.lease > 0 and not self.cpu_runs:
             self.cpu_runs = self._start(Resource.CPU, CPU)
-        self._lease_cpu(plan.cpu.lease)
+        self._lease_cpu(plan.cpu.lease, duty)
         if plan.memory.stop:
             self._off(Resource.MEMORY)
         elif plan.memory.lease > 0 and not self.memory_runs:
             self.memory_runs = self._start(Resource.MEMORY, MEMORY)
         wanted = int(plan.memory.lease) if self.memory_runs else 0
-        self.truth.leased(MEMORY, self.memory_lease, wanted, most=self.most.get(MEMORY, 0.0))
+        self.truth.leased(MEMORY, memory_lease, wanted, most=self.most.get(MEMORY, 0.0))
         self.memory_lease = wanted
         parts = {part.place.path: part.lease_bytes for part in plan.disk.parts}
         for path, disk in self.disks.items():
+            before = disk.lease_bytes
             if plan.disk.stop or path not in parts:
                 self._off_disk(path)
             elif parts[path] > 0 and not disk.runs:
                 disk.runs = self._start(Resource.DISK, path)
             lease = parts.get(path, 0) if disk.runs else 0
-            self.truth.leased(path, disk.lease_bytes, lease, most=self.most.get(path, 0.0))
+            self.truth.leased(path, before, lease, most=self.most.get(path, 0.0))
             disk.lease_bytes = lease
         self._look()
 
     def renew_cpu(self, demand_ratio: float) -> bool:
         """Obey the CPU lease alone, where stressers run."""
         if self.cpu_runs:
-            self._lease_cpu(demand_ratio)
+            self._lease_cpu(demand_ratio, self.duty)
         return self.cpu_runs
 
-    def _lease_cpu(self, demand_ratio: float) -> None:
+    def _lease_cpu(self, demand_ratio: float, before: float) -> None:
         duty = demand_ratio if self.cpu_runs else 0.0
-        self.truth.leased(CPU, self.duty, duty, most=self.most.get(CPU, 0.0))
+        self.truth.leased(CPU, before, duty, most=self.most.get(CPU, 0.0))
         self.duty = duty
 
     def doubts(self) -> tuple[str, ...]:
