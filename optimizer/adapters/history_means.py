@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from optimizer.adapters.history_file import DAY_S
 from optimizer.model import PerResource
 from optimizer.outcome import PeriodMean, PeriodMeans, Record
 
-_DAY_S = 86_400
 _WEIGHED = ("cpu", "cpu_own", "memory", "memory_own", "disk", "disk_own")
 _TOTALS = ", ".join(
     f"TOTAL({x} * span_s), TOTAL(span_s) FILTER (WHERE {x} IS NULL)" for x in _WEIGHED
@@ -38,7 +38,7 @@ def period_means(rows: int, sums: list[float], days: float) -> PeriodMeans:
         return PeriodMean(
             mean_ratio=total / known_s if known_s else None,
             own_mean_ratio=own / own_known_s if own_known_s else None,
-            coverage_ratio=min(1.0, known_s / (days * _DAY_S)),
+            coverage_ratio=min(1.0, known_s / (days * DAY_S)),
         )
 
     return PeriodMeans(

@@ -93,7 +93,7 @@ class StresserPool:
         """CPU seconds, ledgers, and the unwanted ends since the last call."""
         exits, self._failures = self._failures, []
         stirred, taken_bytes = False, 0
-        for process in [p for processes in self._running.values() for p in processes]:
+        for process in self._living():
             process.end_if_stopped()
         for process in self._stirring():
             process.listen()
@@ -120,10 +120,14 @@ class StresserPool:
             refused=self._refused(),
         )
 
+    def _living(self) -> list[StresserProcess]:
+        """All that run, of all resources."""
+        return [process for processes in self._running.values() for process in processes]
+
     def _silenced(self) -> list[StresserExit]:
         """End those of which a process was stopped: its lease ran out, but no alarm ends it."""
         now_s, exits = self._monotonic(), []
-        for process in [p for processes in self._running.values() for p in processes]:
+        for process in self._living():
             why = process.silent(now_s)
             if why is not None and process in self._running[process.resource]:
                 over = StresserExit(
@@ -139,9 +143,8 @@ class StresserPool:
     def cpu_used_s(self) -> float:
         """CPU seconds of the controller and of all stressers, ended ones included."""
         used_s = time.process_time() + self._retired_cpu_s
-        for processes in self._running.values():
-            for process in processes:
-                used_s += process.cpu_s()
+        for process in self._living():
+            used_s += process.cpu_s()
         for process in self._dying:
             used_s += process.cpu_s_at_end()
         return used_s
@@ -207,8 +210,7 @@ class StresserPool:
         now_s = self._monotonic()
         deaf = [
             f"{process.resource.value} stresser {process.pid} has taken no lease for {late_s:.0f} s"
-            for processes in self._running.values()
-            for process in processes
+            for process in self._living()
             if (late_s := process.unleased_s(now_s)) > TTL_S and not process.stuck(now_s)
         ]
         return (*deaf, *self._dying.untold())
@@ -240,7 +242,7 @@ class StresserPool:
 
     def _tell_who(self) -> None:
         """Say who belongs to us, if that has changed."""
-        living = [p for processes in self._running.values() for p in processes]
+        living = self._living()
         everyone = (*living, *self._dying)
         known = tuple(process.known for process in everyone)
         if known == self._enrolled:
@@ -250,7 +252,7 @@ class StresserPool:
 
     def _stirring(self) -> list[StresserProcess]:
         """Those that have reported or ended; where that cannot be asked, all of them."""
-        living = [p for processes in self._running.values() for p in processes]
+        living = self._living()
         if sys.platform == "win32" or not living:
             return living
         ready = select.select([p.output for p in living], [], [], 0)[0]

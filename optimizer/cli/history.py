@@ -12,8 +12,6 @@ from optimizer.cli.common import EXIT_FAILED, EXIT_OK, as_far_as_good, say_fault
 from optimizer.cli.common import define as define_common
 from optimizer.errors import ConfigError, HistoryError
 
-DAY_S = 86_400.0
-
 
 def define(parser: argparse.ArgumentParser, _name: str) -> None:
     """Add the commands of this group."""
@@ -38,6 +36,7 @@ def events(args: argparse.Namespace) -> int:
     """Print the events."""
     from dataclasses import asdict
 
+    from optimizer.adapters.history_file import DAY_S
     from optimizer.adapters.history_reading import read_events
     from optimizer.directories import HISTORY_NAME
     from optimizer.report.events_text import line
