@@ -18,6 +18,8 @@ COMMANDS = {
     "run": ("run", "run the daemon in the foreground; Ctrl-C releases everything"),
     "status": ("status", "what is held now, and why"),
     "plan": ("plan", "dry run: what it would do now, and why"),
+    "simulate": ("simulate", "what a tenant's trace would look like with load: policy met, cost"),
+    "policies": ("policies", "who judges by what, with source and date"),
     "check-config": ("check_config", "every fault of the configuration; exit 0 or 78"),
     "doctor": ("doctor", "what is wrong here, and the remedy for each"),
     "pause": ("switch", "take all load away, for a while or until resumed"),

@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from optimizer.adapters import mounts as mount_table
 from optimizer.adapters import platform
 from optimizer.adapters.memory_scope import MemoryScope
 from optimizer.control.disks import Scope, choose, eligible, keep, may_hang
 from optimizer.control.host import class_target_ratio, host_class, nominal_memory_gb, targets
-from optimizer.model import PerResource, Reason
-from optimizer.orders import Floor, HostClass, Policy, Settled
+from optimizer.control.policy import PRESETS, Preset
+from optimizer.model import PerResource, Reason, Resource
+from optimizer.orders import Floor, Goal, HostClass, Policy, Settled, Statistic, Terms
 from optimizer.settings import Settings
 from optimizer.upkeep import Derived
 
@@ -41,6 +42,7 @@ class Machine:
     host_class: HostClass
     cpus: int
     memory_bytes: int
+    processor: str = ""
 
 
 def look(settings: Settings) -> Machine:
@@ -60,6 +62,21 @@ def look(settings: Settings) -> Machine:
         ),
         cpus=os.cpu_count() or 1,
         memory_bytes=visible_bytes,
+        processor=platform.processor(),
+    )
+
+
+def sized(machine: Machine, settings: Settings, memory_gb: float) -> Machine:
+    """The same machine with another size of memory, as bought."""
+    return replace(
+        machine,
+        nominal_memory_gb=memory_gb,
+        memory_bytes=int(memory_gb * 2**30),
+        host_class=host_class(
+            memory_gb,
+            small_max_gb=settings.small_memory_max,
+            large_min_gb=settings.large_memory_min,
+        ),
     )
 
 
@@ -71,8 +88,11 @@ def _sizes(_: int) -> tuple[int, int | None]:
 
 def derive(settings: Settings, machine: Machine, previous: Scope | None = None) -> Derived:
     """What the settings mean on this machine: targets, limits, filesystems."""
+    preset = PRESETS[settings.policy]
+    terms = _terms(settings, preset, machine)
     policy = Policy(
-        target=_targets(settings, machine),
+        target=_targets(settings, machine, preset, terms),
+        terms=terms,
         ceiling=PerResource(
             cpu=settings.cpu_ceiling / 100,
             memory=settings.memory_ceiling / 100,
@@ -134,7 +154,30 @@ def disk_scope(settings: Settings, previous: Scope | None) -> Scope:
     return kept
 
 
-def _targets(settings: Settings, machine: Machine) -> PerResource[float]:
+def _terms(settings: Settings, preset: Preset, machine: Machine) -> Terms:
+    goals = preset.goals(machine.processor, settings.monitor_period_days)
+    combination = preset.combination
+    if settings.policy == "custom":
+        goal = Goal(
+            statistic=settings.statistic or Statistic(), window_days=settings.monitor_period_days
+        )
+        goals = PerResource(cpu=goal, memory=goal, disk=goal)
+        combination = settings.combination or combination
+    return Terms(
+        preset=preset.name,
+        goals=goals,
+        combination=combination,
+        strategy=settings.strategy,
+        gaps=settings.gap_policy,
+        catch_up_ratio=settings.catch_up_max_points / 100,
+        margin_ratio=settings.economy_margin_points / 100,
+        withdraw_s=settings.withdraw_minutes * 60,
+    )
+
+
+def _targets(
+    settings: Settings, machine: Machine, preset: Preset, terms: Terms
+) -> PerResource[float]:
     class_ratio = class_target_ratio(
         machine.nominal_memory_gb,
         small_max_gb=settings.small_memory_max,
@@ -143,10 +186,17 @@ def _targets(settings: Settings, machine: Machine) -> PerResource[float]:
         large_ratio=settings.target_utilization_large / 100,
         medium_ratio=_ratio(settings.medium_target),
     )
+
+    def override(of: Resource, percent: float | None) -> float | None:
+        own = preset.targets.of(of)
+        if percent is not None or own is None:
+            return _ratio(percent)
+        return own if terms.goals.of(of) is not None else 0.0
+
     overrides = PerResource(
-        cpu=_ratio(settings.target_cpu),
-        memory=_ratio(settings.target_memory),
-        disk=_ratio(settings.target_disk),
+        cpu=override(Resource.CPU, settings.target_cpu),
+        memory=override(Resource.MEMORY, settings.target_memory),
+        disk=override(Resource.DISK, settings.target_disk),
     )
     return targets(class_ratio, overrides)
 

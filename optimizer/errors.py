@@ -29,3 +29,7 @@ class HistoryError(OptimizerError):
 
 class SwitchError(OptimizerError):
     """The inhibit file cannot be written or removed; the cause is chained."""
+
+
+class TraceError(OptimizerError):
+    """A trace for the simulator cannot be used; the message names line, value and remedy."""

@@ -87,10 +87,37 @@ class Reason(enum.Enum):
     """DATA_DISK_ONLY is on and the host has no data disk."""
     NO_DISK = "no_disk"
     """No filesystem is eligible to be held."""
+    SPARED = "spared"
+    """The plan needs nothing more of this resource now: see its intent."""
+    TAKING_TURNS = "taking_turns"
+    """The host shows pressure, and another resource rises; this one waits for its turn."""
     STRESSER_DOWN = "stresser_down"
     """The stresser ended and waits for its next start."""
     STRESSER_TRIPPED = "stresser_tripped"
     """The stresser ended too often; it stays off until resumed or restarted."""
+
+
+class Intent(enum.Enum):
+    """What the planner's setpoint is for: one word shared by status, plan and simulator."""
+
+    HELD = "held"
+    """At the target, all the time."""
+    CATCHING_UP = "catching_up"
+    """The judged window is behind its target, and is brought back."""
+    LIMITED = "limited"
+    """Something keeps the load below its setpoint: no more than the target is asked for."""
+    PLACED = "placed"
+    """Economy: load now, for the forecast sees no better time for it."""
+    DUE = "due"
+    """Economy: needed now whatever the tenant does later; nothing is left to bet on."""
+    SPARED = "spared"
+    """Economy: all windows are met without any load now."""
+    WITHDRAWN = "withdrawn"
+    """Taken back, for the tenant has used much more at this time on other days."""
+    ELSEWHERE = "elsewhere"
+    """Another resource meets the policy, and one suffices."""
+    UNJUDGED = "unjudged"
+    """The policy does not judge this resource; it is held at its target all the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ Utilisations are ratios, 0 to 1; sizes are in bytes, durations in seconds.
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
 
 from optimizer.model import PerResource, Reason
@@ -28,6 +29,92 @@ class HostClass(enum.Enum):
     SMALL = "small"
     MEDIUM = "medium"
     LARGE = "large"
+
+
+class Kind(enum.Enum):
+    """What is made of all the minutes of a window."""
+
+    MEAN = "mean"
+    PERCENTILE = "percentile"
+    """The value that this percent of the minutes do not exceed."""
+    PEAK = "peak"
+    """The highest minute."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistic:
+    """One figure of a window; `percent` above 0 and below 100 for a percentile, else unused."""
+
+    kind: Kind = Kind.MEAN
+    percent: float = 100.0
+
+    @classmethod
+    def parse(cls, text: str) -> Statistic:
+        """From `mean`, `peak`, or `p` and a number as in `p95`, `p99.5`. Raises ValueError."""
+        word = text.strip().lower()
+        if word in {Kind.MEAN.value, Kind.PEAK.value}:
+            return cls(kind=Kind(word))
+        if not re.fullmatch(r"p\d{1,2}(\.\d{1,2})?", word, re.ASCII) or float(word[1:]) <= 0:
+            raise ValueError(text)
+        return cls(kind=Kind.PERCENTILE, percent=float(word[1:]))
+
+    def __str__(self) -> str:
+        """As parse() takes it."""
+        return f"p{self.percent:g}" if self.kind is Kind.PERCENTILE else self.kind.value
+
+
+class Combination(enum.Enum):
+    """How the goals of the resources count together."""
+
+    MEET_ALL = "meet_all"
+    """Each is to be met: the rule of those who demand a utilisation."""
+    BREAK_ANY = "break_any"
+    """One suffices: a host is idle only if all the conditions for that hold."""
+
+
+class Strategy(enum.Enum):
+    """How a goal is met."""
+
+    HOLD = "hold"
+    """Never below the target now, and back to it when the window has fallen behind."""
+    ECONOMY = "economy"
+    """The least own load that keeps every window met that ends from now on."""
+
+
+class Gaps(enum.Enum):
+    """How minutes without a value count."""
+
+    UNKNOWN = "unknown"
+    """Not at all: the statistic is that of the known minutes."""
+    ZERO = "zero"
+    """As if nothing had been used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """Which statistic of how many days is judged; its target is in Policy.target."""
+
+    statistic: Statistic = Statistic()
+    window_days: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What is judged, and how the planner meets it; None as a goal: the resource is not judged.
+
+    `catch_up_ratio` is how far above its target a setpoint may go, `margin_ratio`
+    how far above it economy aims. `withdraw_s` is how long before a rise that
+    the forecast sees own load is taken back, 0: never.
+    """
+
+    preset: str = "custom"
+    goals: PerResource[Goal | None] = PerResource(cpu=Goal(), memory=Goal(), disk=Goal())
+    combination: Combination = Combination.MEET_ALL
+    strategy: Strategy = Strategy.HOLD
+    gaps: Gaps = Gaps.UNKNOWN
+    catch_up_ratio: float = 0.10
+    margin_ratio: float = 0.003
+    withdraw_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +155,7 @@ class Policy:
     hold_off_s: float
     steal_max_ratio: float = 1.0
     own_hours_max: float | None = None
+    terms: Terms = Terms()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +206,8 @@ class Orders:
 
     `disk_reason` says why there is no disk to hold, None when there is one.
     `resumed` is true in the one cycle after an `optimizer resume`. `released`
-    are the mount points that an operator asked for.
+    are the mount points that an operator asked for. `setpoints` are those of
+    the planner, None while there is none: the targets.
     """
 
     policy: Policy
@@ -126,3 +215,4 @@ class Orders:
     resumed: bool = False
     disk_reason: Reason | None = None
     released: frozenset[str] = frozenset()
+    setpoints: PerResource[float] | None = None

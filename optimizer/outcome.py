@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from optimizer.counters import Reading
-from optimizer.model import PerResource, Plan, Sample
+from optimizer.model import Intent, PerResource, Plan, Sample
 from optimizer.orders import Orders
 
 
@@ -108,6 +109,45 @@ class PeriodMeans:
     of: PerResource[PeriodMean]
 
 
+class Past(NamedTuple):
+    """A sample of the history: its end and length, and (total, organic) of each resource."""
+
+    utc_s: float
+    span_s: float
+    usage: PerResource[tuple[float | None, float | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What the planner wants of one resource, and how its judged window stands.
+
+    `statistic` is None when the policy does not judge it. `ratio` is the judged
+    figure of the known minutes, None when none is known; it lies between `low`
+    and `high` whatever the others were. `met` tells whether it reaches the
+    target. `eta_s` is after how long it will, at this setpoint; None when it does
+    already, or will not (`limited`: because something keeps the load down).
+    """
+
+    setpoint_ratio: float
+    intent: Intent
+    statistic: str | None
+    window_days: float
+    ratio: float | None
+    low: float
+    high: float
+    coverage: float
+    met: bool | None
+    eta_s: float | None = None
+    limited: bool = False
+    full_in_days: float | None = None
+    forecast: str | None = None
+    forecast_error: float | None = None
+
+    def resting(self, intent: Intent) -> Outlook:
+        """The same with nothing to hold."""
+        return replace(self, setpoint_ratio=0.0, intent=intent)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockStep:
     """The UTC clock was set by `seconds` (negative: back); `utc_s` is what it said just after."""
@@ -140,3 +180,4 @@ class CycleReport:
     sensor_failures: tuple[tuple[str, str], ...] = ()
     reading: Reading | None = None
     clock_step: ClockStep | None = None
+    outlooks: PerResource[Outlook] | None = None

@@ -5,7 +5,7 @@ tests/fakes.py holds the fakes; tests/contract/ runs the same tests on both.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from optimizer.outcome import (
     CycleReport,
     Event,
     EventKind,
+    Past,
     PeriodMeans,
     Record,
     StresserState,
@@ -110,6 +111,10 @@ class History(Protocol):
 
     def last(self, kinds: Collection[EventKind]) -> Event | None:
         """The event of one of these kinds that was noted last. Raises HistoryError."""
+        ...
+
+    def past(self, from_utc_s: float, to_utc_s: float) -> Iterable[Past]:
+        """The samples that ended in that time, oldest first. Raises HistoryError, also later."""
         ...
 
     def close(self) -> None:

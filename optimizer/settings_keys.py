@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from optimizer import schedule
 from optimizer.counters import CapacityScope
-from optimizer.orders import MemoryMetric
+from optimizer.orders import Combination, Gaps, MemoryMetric, Statistic, Strategy
 
 T = TypeVar("T")
 
@@ -171,6 +171,9 @@ _WINDOWS = Rule(
     parse=schedule.parse,
     explains=True,
 )
+_STATISTIC = Rule(
+    expected="mean, peak, or a percentile such as p95 or p99.5", parse=Statistic.parse
+)
 _SECRET = Rule(expected="one line of text", parse=str, secret=True)
 
 
@@ -205,6 +208,18 @@ class Settings:
     disk_ceiling: float = _key(80.0, _ceiling(80))
     ceiling_override: bool = _key(False, _SWITCH)
     monitor_period_days: int = _key(30, _whole(" of days", 1, 366))
+    policy: str = _key(
+        "regulated-cloud", _one_of("regulated-cloud", "oracle-always-free", "custom")
+    )
+    statistic: Statistic | None = _optional(_STATISTIC, "p95")
+    combination: Combination | None = _optional(
+        _choice({one.value: one for one in Combination}), "break_any"
+    )
+    strategy: Strategy = _key(Strategy.HOLD, _choice({one.value: one for one in Strategy}))
+    catch_up_max_points: float = _key(10.0, _number("a number of percentage points", 0, 90))
+    economy_margin_points: float = _key(0.3, _number("a number of percentage points", 0.05, 10))
+    gap_policy: Gaps = _key(Gaps.UNKNOWN, _choice({one.value: one for one in Gaps}))
+    withdraw_minutes: float = _key(5.0, _number("a number of minutes", 0, 60))
     check_interval_seconds: float = _key(60.0, _number("a number of seconds", 1, 3600))
     memory_metric: MemoryMetric = _key(
         MemoryMetric.AVAILABLE, _choice({metric.value: metric for metric in MemoryMetric})
@@ -282,6 +297,13 @@ def contradictions(
             "write for example SMALL_MEMORY_MAX=8 and LARGE_MEMORY_MIN=16"
         )
     yield from _targets_above_ceilings(s, faulty, said)
+    for name in ("STATISTIC", "COMBINATION"):
+        given = getattr(s, name.lower()) is not None
+        if given and s.policy != "custom" and not faulty & {name, "POLICY"}:
+            yield (
+                f"{said(name)}: has no effect with {said('POLICY')}, which says that itself; "
+                f"leave it empty, or write POLICY=custom"
+            )
     if s.log_total_mb < s.log_max_mb and not faulty & {"LOG_TOTAL_MB", "LOG_MAX_MB"}:
         yield (
             f"{said('LOG_TOTAL_MB')}: must not be below {said('LOG_MAX_MB')}, the size of one "

@@ -20,12 +20,13 @@ from optimizer.counters import (
     OwnCounters,
     Place,
 )
-from optimizer.model import Observation, PerResource, Plan, Resource, StresserExit
+from optimizer.model import Observation, PerResource, Plan, Resource, StresserExit, Utilisation
 from optimizer.orders import Floor, Inhibit, MemoryMetric, Policy
 from optimizer.outcome import (
     CycleReport,
     Event,
     EventKind,
+    Past,
     PeriodMean,
     PeriodMeans,
     Record,
@@ -297,6 +298,26 @@ class FakeHistory:
                 cpu=mean(Resource.CPU), memory=mean(Resource.MEMORY), disk=mean(Resource.DISK)
             ),
         )
+
+    def past(self, from_utc_s: float, to_utc_s: float) -> list[Past]:
+        """What is kept of that time."""
+
+        def pair(usage: Utilisation | None) -> tuple[float | None, float | None]:
+            return (usage.total_ratio, usage.organic_ratio) if usage else (None, None)
+
+        return [
+            Past(
+                sample.utc_s,
+                sample.span_s,
+                PerResource(
+                    cpu=pair(sample.usage.cpu),
+                    memory=pair(sample.usage.memory),
+                    disk=pair(sample.usage.disk),
+                ),
+            )
+            for sample in (record.sample for record in self.records)
+            if from_utc_s < sample.utc_s <= to_utc_s
+        ]
 
     def close(self) -> None:
         """Remember that it was closed."""

@@ -14,6 +14,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 
 PURE_STDLIB = {
     "__future__",
+    "array",
     "bisect",
     "calendar",
     "collections",
@@ -60,7 +61,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"psutil", "structlog"},
     ),
     "optimizer.report": (
-        {"optimizer.report", "optimizer.control", "optimizer.durations"} | VALUES,
+        {"optimizer.report", "optimizer.control", "optimizer.durations", "optimizer.simulate"}
+        | VALUES,
         {"numpy"},
     ),
     "optimizer.atomic": (set(), set()),
@@ -101,6 +103,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         | VALUES,
         set(),
     ),
+    "optimizer.trace": (VALUES, set()),
+    "optimizer.simulate": (DOORS | VALUES, set()),
     "optimizer.app": ({"optimizer"}, set()),
     "optimizer.cli": ({"optimizer"}, set()),
     "optimizer.__main__": ({"optimizer"}, set()),
@@ -112,6 +116,7 @@ PARTS = {
     "optimizer.adapters.glances": {"optimizer.adapters.glances_setup"},
     "optimizer.adapters.history": {
         "optimizer.adapters.history_events",
+        "optimizer.adapters.history_past",
         "optimizer.adapters.history_file",
         "optimizer.adapters.history_means",
     },

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from optimizer.adapters import history_events
+from optimizer.adapters import history_events, history_past
 from optimizer.adapters.history_file import (
     DAY_S,
     FILE_ERRORS,
@@ -32,7 +32,7 @@ from optimizer.adapters.history_file import (
 from optimizer.adapters.history_means import SUMS, period_means, weighted
 from optimizer.errors import HistoryError
 from optimizer.model import Resource
-from optimizer.outcome import Event, EventKind, PeriodMeans, Record
+from optimizer.outcome import Event, EventKind, Past, PeriodMeans, Record
 from optimizer.ports import Log
 
 BACKLOG_ROWS = 1440
@@ -123,6 +123,21 @@ class SqliteHistory:
                 rows += 1
                 sums = [kept + new for kept, new in zip(sums, weighted(record), strict=True)]
         return period_means(rows, sums, days)
+
+    def past(self, from_utc_s: float, to_utc_s: float) -> Iterator[Past]:
+        """The samples that ended in that time, oldest first; then those that wait in memory.
+
+        Raises HistoryError, also in the midst, when it is not open or cannot be read.
+        """
+        if self._db is None:
+            raise HistoryError(f"the history {self._path} is not open: {self._fault or 'closed'}")
+        try:
+            yield from history_past.past(self._db, from_utc_s, to_utc_s)
+        except FILE_ERRORS as exc:
+            raise HistoryError(f"cannot read the history {self._path}: {exc}") from exc
+        for record in list(self._backlog):
+            if from_utc_s < int(record.sample.utc_s) <= to_utc_s:
+                yield history_past.past_of(record)
 
     def own_cpu_ratio_s(self, from_utc_s: float, to_utc_s: float) -> float | None:
         """Our share of the CPU times seconds, over the rows of that time.

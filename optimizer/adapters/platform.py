@@ -64,6 +64,11 @@ def platform_name(override: str) -> str:
     return detect(_os_release_text(), platform.system())
 
 
+def processor() -> str:
+    """The kind of processor, as `uname -m` names it; empty when that is not known."""
+    return platform.machine()
+
+
 def visible_bytes() -> int:
     """Bytes of memory that the kernel shows."""
     total: int = psutil.virtual_memory().total

@@ -18,6 +18,7 @@ from optimizer.control.pressure import press as press_memory
 from optimizer.control.resource import ResourceState, Seen, decide_between, decide_one, lived
 from optimizer.control.spread import Share, Spread, binding, kept, spread, survey, tight
 from optimizer.control.track import GAP_S, Point, Track, advance, busy_between, glance, settle
+from optimizer.control.turns import has_risen, is_short, waiting
 from optimizer.counters import CpuCounters, Reading
 from optimizer.model import (
     Decision,
@@ -123,7 +124,8 @@ def decide(state: ControlState, reading: Reading, seen: Observation, orders: Ord
     brake = press(state.brake, reading, held, orders.policy)
     hours = charge(state.hours, reading)
     limits = caps(brake, hours, orders.policy)
-    cpu_state, cpu_decision = one(Resource.CPU, _cpu_seen(track, now_s, limits))
+    before = state.resources
+    short = is_short(before, pressure, brake, now_s)
     memory_state, memory_decision = one(
         Resource.MEMORY,
         Seen(
@@ -133,10 +135,13 @@ def decide(state: ControlState, reading: Reading, seen: Observation, orders: Ord
             caps=memory_caps(pressure),
         ),
     )
+    risen = has_risen(before.memory, memory_state)
+    turn = waiting(before.disk, short=short, others=risen)
     disk_state, disk_decision = one(
         Resource.DISK,
-        Seen(now_s=now_s, measuring=measuring, usage=disk, caps=_disk_caps(disk, among)),
+        Seen(now_s=now_s, measuring=measuring, usage=disk, caps=_disk_caps(disk, among) + turn),
     )
+    cpu_state, cpu_decision = one(Resource.CPU, _cpu_seen(track, now_s, limits))
     if disk is not None:
         ahead_bytes = orders.policy.disk_rise_bytes_per_s * ANTI_WINDUP_S
         parts = spread(disk_decision.lease, among, ahead_bytes)

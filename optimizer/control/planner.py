@@ -1,13 +1,249 @@
-"""From the policy's target to the setpoint that the governor holds now."""
+"""From the policy's goals and the history to the setpoints that the governor holds now.
+
+Slow: works once a sample, in a few milliseconds. The judged statistic lags by
+days, so it is never steered by directly; it is budgeted (see budget.py).
+"""
 
 from __future__ import annotations
 
-from optimizer.model import Resource
-from optimizer.orders import Inhibit, Policy
+from collections.abc import Iterable
+
+from optimizer.control.forecast import days_until
+from optimizer.control.lane import Lane
+from optimizer.control.strategy import Setting, economy, hold
+from optimizer.model import Intent, PerResource, Plan, Reason, Resource, Sample
+from optimizer.orders import Combination, Goal, Inhibit, Policy, Strategy
+from optimizer.outcome import Outlook, Past
+
+WITHDRAW_RATIO = 0.05
+"""A foreseen rise of the tenant below this is no reason to withdraw."""
+ENOUGH_RATIO = 0.5
+"""The cheapest resource breaks a rule alone while this part of its margin above it is left."""
+BREAK_MARGIN_RATIO = 0.02
+"""So far above its target a level is held that alone breaks a rule."""
+_CHEAPEST = (Resource.MEMORY, Resource.DISK, Resource.CPU)
+"""What is held costs nothing more; CPU time does."""
+_ETA_SLOTS = 15
+"""For so long an estimate of when a window is met stands."""
+_ASK_S = 60.0
+"""Samples may come each second; the plan is made once a minute."""
+LIMITS = frozenset(
+    (
+        *(Reason.CEILING, Reason.FLOOR, Reason.CPU_LIMITED, Reason.THROTTLED, Reason.STEAL),
+        *(Reason.OWN_HOURS, Reason.HOLD_OFF, Reason.PRESSURE, Reason.REFUSED, Reason.RELEASED),
+        *(Reason.NO_DATA_DISK, Reason.NO_DISK, Reason.STRESSER_DOWN, Reason.STRESSER_TRIPPED),
+        *(Reason.NO_READING, Reason.TAKING_TURNS),
+    )
+)
+"""What keeps a load below its setpoint: a higher setpoint would not help, so none is asked for."""
 
 
-def setpoint(resource: Resource, policy: Policy, inhibit: Inhibit | None) -> float:
-    """The level to hold now, as a ratio: the target, within the ceiling; 0 while inhibited."""
+def setpoint(
+    resource: Resource,
+    policy: Policy,
+    inhibit: Inhibit | None,
+    planned: PerResource[float] | None = None,
+) -> float:
+    """The level to hold now, as a ratio, within the ceiling; 0 while inhibited.
+
+    That of the planner; the target as long as there is none.
+    """
     if inhibit is not None:
         return 0.0
-    return min(policy.target.of(resource), policy.ceiling.of(resource))
+    wanted = policy.target.of(resource) if planned is None else planned.of(resource)
+    return min(wanted, policy.ceiling.of(resource))
+
+
+class Planner:
+    """Remembers the judged windows; the same samples always give the same plan.
+
+    `past` are samples from before, oldest first.
+    """
+
+    def __init__(self, policy: Policy, interval_s: float, past: Iterable[Past] = ()) -> None:
+        self._policy, self._interval_s = policy, interval_s
+        self._lanes = {resource: _lane(resource, policy, interval_s) for resource in Resource}
+        self._limited: set[Resource] = set()
+        self._utc_s = 0.0
+        self._asked_s: float | None = None
+        self._outlooks: PerResource[Outlook] | None = None
+        for one in past:
+            for resource, lane in self._lanes.items():
+                lane.take(one.utc_s, one.span_s, *one.usage.of(resource))
+        for lane in self._lanes.values():
+            lane.refresh()
+            while lane.foresee():
+                pass
+
+    def fits(self, policy: Policy, interval_s: float) -> bool:
+        """Whether the windows are those of the policy; if not, a new planner is needed."""
+        return interval_s == self._interval_s and all(
+            _goal(resource, policy) == lane.goal for resource, lane in self._lanes.items()
+        )
+
+    def take(self, sample: Sample, plan: Plan, policy: Policy) -> PerResource[Outlook]:
+        """Take in a sample and what was decided at its end; the setpoints from now on."""
+        if policy != self._policy:
+            self._policy, self._asked_s = policy, None
+        self._utc_s = sample.utc_s
+        ended = 0
+        for resource, lane in self._lanes.items():
+            lane.aim(policy.target.of(resource), _most(resource, policy), policy.terms)
+            usage = sample.usage.of(resource)
+            total = None if usage is None else usage.total_ratio
+            organic = None if usage is None else usage.organic_ratio
+            ended += lane.take(sample.utc_s, sample.span_s, total, organic)
+        self._limited = {one.resource for one in plan if one.reason in LIMITS}
+        since_s = None if self._asked_s is None else sample.utc_s - self._asked_s
+        if ended or since_s is None or not 0 <= since_s < _ASK_S or self._outlooks is None:
+            self._asked_s = sample.utc_s
+            self._outlooks = self._plan()
+        return self._outlooks
+
+    def _plan(self) -> PerResource[Outlook]:
+        for lane in self._lanes.values():
+            lane.refresh()
+        # One piece of work in each plan, so that none takes long.
+        any(lane.foresee() for lane in self._lanes.values())
+        found = {resource: self._one(resource, lane) for resource, lane in self._lanes.items()}
+        if self._policy.terms.combination is Combination.BREAK_ANY:
+            found = self._cheapest(found)
+        return PerResource(
+            cpu=found[Resource.CPU], memory=found[Resource.MEMORY], disk=found[Resource.DISK]
+        )
+
+    def _one(self, resource: Resource, lane: Lane) -> Outlook:
+        policy = self._policy
+        target = policy.target.of(resource)
+        judged = policy.terms.goals.of(resource) is not None
+        if target <= 0 or not judged:
+            setting = Setting(target, Intent.UNJUDGED)
+        else:
+            setting = self._setting(resource, lane)
+        figure = lane.figure()
+        met = figure.meets(target) if judged and target > 0 else None
+        eta_s = None
+        if met is not False:
+            lane.eta_at = None
+        else:
+            eta_s = self._eta_s(resource, lane, setting.ratio)
+        return Outlook(
+            setpoint_ratio=min(setting.ratio, policy.ceiling.of(resource)),
+            intent=setting.intent,
+            statistic=str(lane.goal.statistic) if judged else None,
+            window_days=lane.goal.window_days,
+            ratio=figure.ratio,
+            low=figure.low,
+            high=figure.high,
+            coverage=figure.coverage,
+            met=met,
+            eta_s=eta_s,
+            limited=resource in self._limited,
+            full_in_days=self._full_in_days(resource, lane),
+            forecast=None if lane.forecast is None else lane.forecast.best.model.value,
+            forecast_error=None if lane.forecast is None else lane.forecast.best.error,
+        )
+
+    def _setting(self, resource: Resource, lane: Lane) -> Setting:
+        terms, target = self._policy.terms, lane.target
+        is_cpu = resource is Resource.CPU
+        if terms.combination is Combination.BREAK_ANY and not is_cpu:
+            level = min(lane.most, target + BREAK_MARGIN_RATIO)
+            setting = Setting(max(level, hold(lane).ratio), hold(lane).intent)
+        elif terms.strategy is Strategy.ECONOMY and (is_cpu or lane.is_mean):
+            setting = economy(lane, place=is_cpu)
+        else:
+            setting = hold(lane)
+        if resource in self._limited:
+            # No windup: what the load was kept from, a higher setpoint would not bring.
+            return Setting(min(setting.ratio, target), Intent.LIMITED)
+        return self._withdrawn(lane, setting)
+
+    def _withdrawn(self, lane: Lane, setting: Setting) -> Setting:
+        """Lower by what the tenant is about to take, shortly before and after that begins."""
+        ahead_s, now = self._policy.terms.withdraw_s, lane.organic_now()
+        forecast = lane.forecast
+        if forecast is None or now is None or ahead_s <= 0 or setting.ratio <= now:
+            return setting
+        coming = lane.quarter(ahead_s)
+        if coming == lane.quarter() and lane.into_quarter_s() >= ahead_s:
+            return setting
+        before = forecast.at(coming - 1)
+        rise = forecast.band(coming)[0] - max(now, before)
+        if rise < WITHDRAW_RATIO:
+            return setting
+        lowered = max(now, setting.ratio - rise)
+        spent = (setting.ratio - lowered) * ahead_s / lane.slot_s * 2
+        careful = self._policy.terms.strategy is Strategy.ECONOMY
+        if careful and lane.budget.allowance(1) < lane.budget.rule.most + spent:
+            return setting
+        return Setting(lowered, Intent.WITHDRAWN)
+
+    def _cheapest(self, found: dict[Resource, Outlook]) -> dict[Resource, Outlook]:
+        """Spare the others while the cheapest resource meets its goal with room to lose."""
+        policy = self._policy
+        for resource in _CHEAPEST:
+            outlook = found[resource]
+            target = policy.target.of(resource)
+            if outlook.intent is Intent.UNJUDGED or outlook.ratio is None:
+                continue
+            room = BREAK_MARGIN_RATIO * ENOUGH_RATIO if resource is not Resource.CPU else 0.0
+            if outlook.limited or outlook.ratio < target + room:
+                continue
+            return {
+                other: one
+                if other is resource or one.intent is Intent.UNJUDGED
+                else one.resting(Intent.ELSEWHERE)
+                for other, one in found.items()
+            }
+        return found
+
+    def _eta_s(self, resource: Resource, lane: Lane, level: float) -> float | None:
+        """Seconds until the window is met at this level; None: not within a whole one."""
+        if resource in self._limited:
+            return None
+        newest = lane.window.newest or 0
+        if lane.eta_at is None or not 0 <= newest - lane.eta_at < _ETA_SLOTS:
+            if lane.budget.rule.threshold is not None:
+                level = 1.0 if level >= lane.target else 0.0
+            lane.eta_slots = lane.budget.met_after(level, lane.least)
+            lane.eta_at = newest
+        return None if lane.eta_slots is None else lane.eta_slots * lane.slot_s
+
+    def _full_in_days(self, resource: Resource, lane: Lane) -> float | None:
+        if resource is Resource.CPU:
+            return None
+        if lane.trend_due():
+            lane.full_in_days = days_until(1.0, lane.quarters.series()[1])
+        return lane.full_in_days
+
+
+def _goal(resource: Resource, policy: Policy) -> Goal:
+    """The goal that is judged; for others the window of those, so that all is shown alike."""
+    goals = policy.terms.goals
+    goal = goals.of(resource)
+    if goal is None:
+        days = max((one.window_days for one in goals if one is not None), default=30.0)
+        goal = Goal(window_days=days)
+    return goal
+
+
+def _most(resource: Resource, policy: Policy) -> float:
+    target = policy.target.of(resource)
+    return min(policy.ceiling.of(resource), target + policy.terms.catch_up_ratio)
+
+
+def _lane(resource: Resource, policy: Policy, interval_s: float) -> Lane:
+    return Lane(
+        _goal(resource, policy),
+        policy.terms,
+        policy.target.of(resource),
+        _most(resource, policy),
+        interval_s,
+    )
+
+
+def needed_days(policy: Policy) -> float:
+    """How many days of samples a planner wants to know from before."""
+    days = [_goal(resource, policy).window_days for resource in Resource]
+    return max(days)

@@ -61,7 +61,7 @@ def decide_one(
 ) -> tuple[ResourceState, Decision]:
     """The decision for one resource and what is remembered for the next cycle."""
     policy, now_s, usage = orders.policy, seen.now_s, seen.usage
-    goal = setpoint(resource, policy, orders.inhibit)
+    goal = setpoint(resource, policy, orders.inhibit, orders.setpoints)
     off = _off(resource, before, now_s, orders)
     if off is not None:
         return _resting(before, usage, now_s), _decision(resource, policy, goal, off, stop=True)
@@ -100,7 +100,8 @@ def decide_one(
         resource,
         policy,
         goal,
-        limited.reason or _reason(governed),
+        limited.reason
+        or _reason(governed, spared=usage.organic_ratio < policy.target.of(resource)),
         wanted=governed.wanted_ratio,
         demand=demand,
         lease=demand if resource is Resource.CPU else float(int(demand * usage.capacity)),
@@ -301,8 +302,8 @@ def _decision(
     )
 
 
-def _reason(governed: Governed) -> Reason:
+def _reason(governed: Governed, *, spared: bool) -> Reason:
     if governed.wanted_ratio <= 0:
-        return Reason.TENANT_ABOVE
+        return Reason.SPARED if spared else Reason.TENANT_ABOVE
     rising = governed.demand_ratio < governed.wanted_ratio - RISING_BAND_RATIO
     return Reason.RISING if rising else Reason.HOLDING

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optimizer.model import Reason, Resource
+from optimizer.report.outlook_text import outlook_words
 
 _GIB = float(1 << 30)
 _NAMES = {Resource.CPU: "CPU", Resource.MEMORY: "Memory", Resource.DISK: "Disk"}
@@ -33,6 +34,9 @@ def sentences(status: Mapping[str, Any], pace: Pace) -> list[str]:
     for resource in Resource:
         facts = status["resources"][resource.value]
         lines.append(f"{_NAMES[resource]}: {_paragraph(resource, facts, pace)}")
+        words = outlook_words(facts, status.get("updated_utc_s"))
+        if words:
+            lines[-1] += f" {words[0].upper()}{words[1:]}."
         if resource is Resource.CPU:
             lines[-1] += _budget(status.get("own_core_hours") or {})
     return lines

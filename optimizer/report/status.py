@@ -9,7 +9,7 @@ from optimizer.control.spread import INODE_FLOOR_RATIO, room_of
 from optimizer.counters import CpuCapacity, DiskCounters, Reading
 from optimizer.model import Decision, Reason, Resource, Utilisation
 from optimizer.orders import HostClass, Inhibit, Maintenance, MemoryMetric, Policy, Span
-from optimizer.outcome import ClockStep, CycleReport, PeriodMean, StresserState
+from optimizer.outcome import ClockStep, CycleReport, Outlook, PeriodMean, StresserState
 
 VERSION = 1
 """Of the document's shape; raised when a field changes its meaning."""
@@ -67,6 +67,8 @@ def document(report: CycleReport, host: Host, around: Surroundings) -> dict[str,
         "inhibit": inhibit_facts(report.orders.inhibit),
         "maintenance": maintenance_facts(around.maintenance),
         "period_days": around.period_days,
+        "policy": report.orders.policy.terms.preset,
+        "strategy": report.orders.policy.terms.strategy.value,
         "resources": {resource.value: _resource(resource, report, around) for resource in Resource},
         "steal": _rounded(steal),
         "own_core_hours": {
@@ -159,11 +161,34 @@ def _resource(resource: Resource, report: CycleReport, around: Surroundings) -> 
         "missing": missing,
         "pids": list(state.pids),
     }
+    outlook = None if report.outlooks is None else report.outlooks.of(resource)
+    facts["judged"] = _judged(outlook)
     if resource is Resource.MEMORY:
         facts["metrics"] = _metrics(report)
     if resource is Resource.DISK:
         facts["filesystems"] = filesystems
     return facts
+
+
+def _judged(outlook: Outlook | None) -> dict[str, object] | None:
+    """How the judged window stands and what the setpoint is for; None before the first sample."""
+    if outlook is None:
+        return None
+    return {
+        "intent": outlook.intent.value,
+        "statistic": outlook.statistic,
+        "window_days": outlook.window_days,
+        "ratio": _rounded(outlook.ratio),
+        "low": _rounded(outlook.low),
+        "high": _rounded(outlook.high),
+        "coverage": _rounded(outlook.coverage),
+        "met": outlook.met,
+        "eta_s": None if outlook.eta_s is None else round(outlook.eta_s),
+        "limited": outlook.limited,
+        "full_in_days": None if outlook.full_in_days is None else round(outlook.full_in_days, 1),
+        "forecast": outlook.forecast,
+        "forecast_error": _rounded(outlook.forecast_error),
+    }
 
 
 def _metrics(report: CycleReport) -> dict[str, object]:

@@ -18,6 +18,7 @@ from optimizer.report.fields import number as _number
 from optimizer.report.fields import text as _text
 from optimizer.report.fields import texts as _texts
 from optimizer.report.fields import time as _time
+from optimizer.report.outlook_text import outlook_words
 
 LINE_CHARS = 45
 """Longest line for Glances: its page wraps longer ones. Measured with Glances 4.5.8."""
@@ -43,6 +44,8 @@ SENTENCES: dict[Reason, str] = {
     Reason.NO_TARGET: "the target is 0, so it is only watched",
     Reason.NO_DATA_DISK: "DATA_DISK_ONLY is on and the host has no data disk",
     Reason.NO_DISK: "no filesystem is eligible to be held",
+    Reason.SPARED: "the plan needs no more of it now",
+    Reason.TAKING_TURNS: "the host shows pressure, so another resource rises first",
     Reason.STRESSER_DOWN: "the stresser ended and waits for its next start",
     Reason.STRESSER_TRIPPED: "the stresser ended too often and stays off: optimizer resume",
 }
@@ -68,6 +71,8 @@ WORDS: dict[Reason, str] = {
     Reason.NO_TARGET: "watched",
     Reason.NO_DATA_DISK: "no disk",
     Reason.NO_DISK: "no disk",
+    Reason.SPARED: "spared",
+    Reason.TAKING_TURNS: "its turn",
     Reason.STRESSER_DOWN: "down",
     Reason.STRESSER_TRIPPED: "tripped",
 }
@@ -121,6 +126,11 @@ def table(status: Mapping[str, object]) -> str:
     rows.append("")
     rows += [f"{resource.value:8}{_why(of)}" for resource, of in _resources(status)]
     rows.append("")
+    updated = _number(status, "updated_utc_s")
+    told = [(r, outlook_words(of, updated)) for r, of in _resources(status)]
+    rows += [f"{resource.value:8}{_clean(words)}" for resource, words in told if words]
+    if any(words for _, words in told):
+        rows.append("")
     rows += [f"{name:9} {text}" for name, text in _facts(status)]
     return "\n".join(rows) + "\n"
 

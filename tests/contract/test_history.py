@@ -814,3 +814,18 @@ def test_reader_of_events_without_a_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(HistoryError, match="there is no history at"):
         read_events(tmp_path / "none", 0, NOW_S)
     assert os.listdir(tmp_path) == []
+
+
+def test_the_past_is_told_oldest_first_with_what_others_used(either: History) -> None:
+    """Total and organic of each resource, None where unknown, only of the time asked for."""
+    either.append(make_record(NOW_S - 300))
+    either.append(make_record(NOW_S - 60, cpu=None))
+    either.append(make_record(NOW_S - 120))
+    past = list(either.past(NOW_S - 200, NOW_S))
+    assert [one.utc_s for one in sorted(past)] == [NOW_S - 120, NOW_S - 60]
+    first, last = sorted(past)
+    assert first.span_s == 60.0
+    assert first.usage.cpu == pytest.approx((0.4, 0.1))
+    assert last.usage.cpu == (None, None)
+    assert last.usage.memory == pytest.approx((0.5, 0.4))
+    assert last.usage.disk == pytest.approx((0.6, 0.4))

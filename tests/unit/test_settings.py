@@ -642,3 +642,16 @@ def test_a_fault_of_a_maintenance_window_names_it_and_the_remedy(value: str, why
     assert fault.startswith(f"MAINTENANCE_WINDOWS={value} (environment): must be windows of minute")
     assert why in fault
     assert fault.endswith("write for example MAINTENANCE_WINDOWS=0 2 * * sun 2h Europe/Berlin")
+
+
+def test_statistic_and_combination_belong_to_the_custom_policy() -> None:
+    """A preset says both itself; a percentile is read as people write it."""
+    settings = from_environment(POLICY="custom", STATISTIC="P99.5", COMBINATION="break_any")
+    assert str(settings.statistic) == "p99.5"
+    assert faults(None, STATISTIC="p95") == (
+        "STATISTIC=p95 (environment): has no effect with POLICY=regulated-cloud (default), which "
+        "says that itself; leave it empty, or write POLICY=custom",
+    )
+    for wrong in ("p0", "p100", "median", "95"):
+        (fault,) = faults(None, POLICY="custom", STATISTIC=wrong)
+        assert "must be mean, peak, or a percentile such as p95 or p99.5" in fault

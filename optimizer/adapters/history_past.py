@@ -1,0 +1,43 @@
+"""The samples of the past as the planner wants them: total, and what others used."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+
+from optimizer.model import PerResource, Utilisation
+from optimizer.outcome import Past, Record
+
+_PAST = """
+    SELECT utc_s, span_s, cpu, cpu_own, memory, memory_own, disk, disk_own FROM sample
+    WHERE utc_s > ? AND utc_s <= ? ORDER BY utc_s
+"""
+
+
+def past(db: sqlite3.Connection, from_utc_s: float, to_utc_s: float) -> Iterator[Past]:
+    """The rows that ended in that time, oldest first; raises sqlite3.Error, also in the midst."""
+    for utc_s, span_s, *used in db.execute(_PAST, (from_utc_s, to_utc_s)):
+        yield Past(utc_s, span_s, _shares(used))
+
+
+def past_of(record: Record) -> Past:
+    """The same of a record that waits in memory."""
+
+    def pair(usage: Utilisation | None) -> tuple[float | None, float | None]:
+        return (None, None) if usage is None else (usage.total_ratio, usage.organic_ratio)
+
+    cpu, memory, disk = (pair(usage) for usage in record.sample.usage)
+    shares = PerResource(cpu=cpu, memory=memory, disk=disk)
+    return Past(record.sample.utc_s, record.sample.span_s, shares)
+
+
+def _shares(used: Sequence[float | None]) -> PerResource[tuple[float | None, float | None]]:
+    """(total, organic) of each resource from (total, own, total, own, total, own)."""
+
+    def pair(total: float | None, own: float | None) -> tuple[float | None, float | None]:
+        if total is None or own is None:
+            return None, None
+        return total, max(0.0, total - own)
+
+    cpu, memory, disk = pair(*used[:2]), pair(*used[2:4]), pair(*used[4:])
+    return PerResource(cpu=cpu, memory=memory, disk=disk)

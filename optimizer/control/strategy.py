@@ -1,0 +1,218 @@
+"""From what a window still allows to a setpoint: hold, or economy for a mean or a share of time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from optimizer.control.forecast import QUARTER_S
+from optimizer.control.lane import Lane
+from optimizer.control.window import DAY_S
+from optimizer.model import Intent
+
+BAR_ABOVE_RATIO = 0.002
+"""A minute that must reach a target is held this far above it: more than the governor is off."""
+CATCH_UP_WINDOW_RATIO = 0.1
+"""A rolling window that has fallen behind is to be met again after this part of it."""
+SMALL_RISE_RATIO = 0.01
+"""Hold may always rise by so much to catch up: within a day if that is enough."""
+STEEPNESS = 3.0
+"""How much higher own load is set for each point by which an hour is quieter than the others."""
+BURST_S = 900.0
+"""Once raised for a percentile, a level stays so long: the minute of the judge begins elsewhere."""
+PLAN_S = 900.0
+"""How often the plan over the next hours is made anew."""
+_AHEAD_QUARTERS = (8, 24, 48, 96)
+"""A mean is planned over two to twenty-four hours."""
+_AHEAD_PARTS = (0.02, 0.07, 0.15, 0.3)
+"""A share of time is planned over these parts of the window.
+
+Not over the whole, of which nothing is known: there what was raised of late would not count.
+"""
+
+
+_TIE_RATIO = 1e-4
+_GOLDEN = 0.6180339887498949
+"""Its multiples fill the unit interval evenly (Weyl)."""
+
+
+class Setting(NamedTuple):
+    """A setpoint (0 to 1) and what it is for."""
+
+    ratio: float
+    intent: Intent
+
+
+def hold(lane: Lane) -> Setting:
+    """Never below the target; above it as far as the window has fallen behind.
+
+    What lacks is spread over the rest of the first window, later over a tenth
+    of one: (target x window - kept) / remaining, at most `lane.most`. A little
+    is made up for sooner, with a rise that is hardly seen.
+    """
+    window = lane.window
+    if not lane.is_mean:
+        level = min(lane.target + BAR_ABOVE_RATIO, max(lane.most, lane.target))
+        return Setting(level, Intent.HELD if lane.budget.kept(0) >= 0 else Intent.CATCHING_UP)
+    ahead = window.slots - window.age or round(window.slots * CATCH_UP_WINDOW_RATIO) or 1
+    lack_now, lack = -lane.budget.kept(0), -lane.budget.kept(ahead)
+    if max(lack_now, lack) <= 0:
+        return Setting(lane.target, Intent.HELD)
+    soon = min(SMALL_RISE_RATIO, lack_now * lane.slot_s / DAY_S)
+    level = min(lane.most, lane.budget.rule.least + max(soon, lack / ahead))
+    behind = lane.budget.kept(0, lane.target) < 0
+    return Setting(max(level, lane.target), Intent.CATCHING_UP if behind else Intent.HELD)
+
+
+def economy(lane: Lane, *, place: bool) -> Setting:
+    """The least that keeps all windows met; `place`: in the hours that the forecast sees quiet.
+
+    The plan aims at the goal with its margin; when forecast or host fail it,
+    half of the margin is kept by force: what is due is then set whatever the
+    forecast says.
+    """
+    rule = lane.budget.rule
+    _, known = lane.budget.sums()
+    spare = known * (rule.least - lane.least) / 2
+    due = rule.most - lane.budget.allowance(1) - spare
+    if lane.is_mean:
+        return _economy_mean(lane, due, place=place)
+    return _economy_share(lane, due)
+
+
+def _economy_mean(lane: Lane, due: float, *, place: bool) -> Setting:
+    most = lane.most
+    if due >= most:
+        return Setting(most, Intent.CATCHING_UP)
+    if lane.level is None or _is_time(lane):
+        likely = lane.likely(_AHEAD_QUARTERS[-1])
+        per_quarter = QUARTER_S / lane.slot_s
+        bounds = [(n, lane.budget.allowance(round(n * per_quarter))) for n in _AHEAD_QUARTERS]
+        lane.level = quiet_level(likely, bounds, per_quarter, most, STEEPNESS if place else 0.0)
+        lane.usual = sum(likely) / len(likely)
+    planned = lane.level
+    if place and lane.forecast is not None:
+        planned += STEEPNESS * (lane.usual - lane.forecast.at(lane.quarter()))
+    planned = min(most, max(0.0, planned))
+    if due > planned:
+        return Setting(max(0.0, due), Intent.DUE)
+    return Setting(planned, Intent.PLACED if planned > 0 else Intent.SPARED)
+
+
+def quiet_level(
+    likely: Sequence[float],
+    bounds: Sequence[tuple[int, float]],
+    per_quarter: float,
+    most: float,
+    steepness: float,
+) -> float:
+    """The level around which setpoints are laid so that sum(most - value) stays within each bound.
+
+    `likely` are the tenant's ratios in the next quarter hours, of `per_quarter`
+    slots each; a bound says how many of them may come to how much. Each quarter
+    hour is set to the level, higher by `steepness` times what the tenant uses
+    less than on average, within 0 and `most`. 0 or less: nothing is needed.
+    """
+    mean = sum(likely) / len(likely)
+    lifts = [steepness * (mean - one) for one in likely]
+    lowest, highest = -max(lifts), most - min(lifts)
+
+    def short(level: float, count: int) -> float:
+        left = 0.0
+        for tenant, lift in zip(likely[:count], lifts, strict=False):
+            value = level + lift
+            # Two comparisons: min() and max() would take three times as long.
+            value = most if value > most else value  # noqa: FURB136
+            left += most - (value if value > tenant else tenant)  # noqa: FURB136
+        return left * per_quarter
+
+    best = lowest
+    for count, bound in bounds:
+        if short(best, count) <= bound:
+            continue
+        low, high = best, highest
+        for _ in range(10):
+            middle = (low + high) / 2
+            if short(middle, count) <= bound:
+                high = middle
+            else:
+                low = middle
+        best = high
+    return best
+
+
+def _economy_share(lane: Lane, due: float) -> Setting:
+    """Raise to the target only a part of the time: when the tenant is nearest to it."""
+    raised = Setting(min(lane.target + BAR_ABOVE_RATIO, max(lane.most, lane.target)), Intent.PLACED)
+    if due >= 1.0:
+        return raised._replace(intent=Intent.CATCHING_UP)
+    if due > 0:
+        return raised._replace(intent=Intent.DUE)
+    if lane.price is None or _is_time(lane):
+        lane.price = lowest_worth(lane)
+    burst = _burst(lane)
+    if lane.burst <= 0 and ((lane.window.newest or 0) + 1) % burst == 0:
+        now = lane.known_organics(burst)
+        odd = _odd((lane.window.newest or 0) // burst)
+        if now and sum(now) / len(now) + odd >= lane.price:
+            lane.burst = burst
+    if lane.burst <= 0:
+        return Setting(0.0, Intent.SPARED)
+    lane.burst -= 1
+    return raised
+
+
+def _burst(lane: Lane) -> int:
+    return max(1, round(BURST_S / lane.slot_s))
+
+
+def _chunks(values: Sequence[float], size: int) -> list[float]:
+    """Means of `size` values each, told apart where they are equal; the last may be of fewer."""
+    return [
+        sum(values[at : at + size]) / len(values[at : at + size]) + _odd(at // size)
+        for at in range(0, len(values), size)
+    ]
+
+
+def _odd(number: int) -> float:
+    """A hundredth of a point at most, spread evenly over the numbers: breaks ties.
+
+    Else a tenant that always uses the same would always be worth it, or never.
+    """
+    return _TIE_RATIO * (number * _GOLDEN % 1.0)
+
+
+def lowest_worth(lane: Lane) -> float:
+    """The organic ratio from which on raising to the target is worth its price; above 1: never.
+
+    For each span ahead as many slots must be raised as its allowance leaves
+    out; the tenant's share that so many slots of such a span exceed is the one
+    that counts, judged by the same hours of the last days.
+    """
+    worth = 2.0
+    day = DAY_S / lane.slot_s
+    for part in _AHEAD_PARTS:
+        span = round(part * lane.window.slots)
+        need = span - lane.budget.allowance(span)
+        if span < 1 or need <= 0:
+            continue
+        seen = sorted(_chunks(_alike(lane, span, round(day)), _burst(lane)))
+        if not seen:
+            return 0.0
+        at = len(seen) - 1 - int(min(1.0, need / span) * len(seen))
+        worth = min(worth, seen[max(0, at)])
+    return worth
+
+
+def _alike(lane: Lane, span: int, day: int) -> list[float]:
+    """What others used in the last `span` slots, a day at least, and in those of a week ago."""
+    window, newest = lane.window, lane.window.newest or 0
+    recent = min(max(span, day), window.slots)
+    found = window.organics(newest + 1 - recent, recent)
+    if span >= day and 7 * day <= window.slots:
+        found += window.organics(newest + 1 - 7 * day, span)
+    return [v for v in found if v == v]  # noqa: PLR0124
+
+
+def _is_time(lane: Lane) -> bool:
+    return (lane.window.newest or 0) % max(1, round(PLAN_S / lane.slot_s)) == 0

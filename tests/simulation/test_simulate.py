@@ -1,0 +1,124 @@
+"""The simulator: the daemon's own planner and governor on a model host."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from itertools import repeat
+from pathlib import Path
+
+import pytest
+
+from optimizer.__main__ import main
+from optimizer.model import PerResource
+from optimizer.orders import Goal, Statistic, Strategy, Terms
+from optimizer.report.simulation import Result, collect, document, spark, svg
+from optimizer.simulate import simulate
+from optimizer.trace import Trace, read
+from tests.fakes import GIB, policy
+
+TRACES = Path(__file__).resolve().parents[1] / "data"
+
+
+def run(trace: Trace, strategy: Strategy, statistic: str = "mean", days: float = 30.0) -> Result:
+    """Simulate on a host with 2 CPUs and a CPU target of 40 %."""
+    goal = Goal(statistic=Statistic.parse(statistic), window_days=days)
+    terms = Terms(strategy=strategy, goals=PerResource(cpu=goal, memory=None, disk=None))
+    minutes = simulate(
+        iter(trace.minutes),
+        start_utc_s=trace.start_utc_s,
+        policy=dataclasses.replace(policy(), terms=terms),
+        cpus=2,
+        memory_bytes=16 * GIB,
+    )
+    return collect(minutes, cpus=2, target=0.4)
+
+
+def real(name: str, days: float) -> Trace:
+    """One of the traces of real machines."""
+    with (TRACES / name).open(encoding="utf-8") as file:
+        return read(file, name).repeated(days)
+
+
+def test_an_idle_day_costs_the_target_in_core_hours() -> None:
+    """40 % of 2 CPUs over 24 h are 19.2 core-hours; the first, unloaded minute is made up for."""
+    trace = Trace(start_utc_s=0, minutes=tuple(repeat(0.0, 1440)))
+    result = run(trace, Strategy.HOLD)
+    assert result.own_core_hours == pytest.approx(19.2, rel=0.01)
+    assert result.hold_core_hours == pytest.approx(19.2, rel=0.001)
+    assert result.unmet_minutes < 720
+
+
+def test_economy_saves_where_the_tenant_has_peaks() -> None:
+    """p95 of a day on a real trace: met from the second day on, at a fraction of hold's cost."""
+    trace = real("rds_cpu_utilization_cc0c53.csv", 3)
+    hold = run(trace, Strategy.HOLD, "p95", 1.0)
+    economy = run(trace, Strategy.ECONOMY, "p95", 1.0)
+    assert [day.verdict for day in economy.days[2:]] == ["met"] * len(economy.days[2:])
+    assert economy.own_core_hours < 0.2 * hold.own_core_hours
+
+
+def test_a_gap_is_unknown_and_costs_nothing() -> None:
+    """Six hours without the host: no sample, no load, and coverage says so."""
+    minutes: list[float | None] = [0.1] * 1440
+    minutes[600:960] = [None] * 360
+    result = run(Trace(start_utc_s=0, minutes=tuple(minutes)), Strategy.HOLD, days=1.0)
+    assert result.days[0].known == 1080
+    assert result.days[0].coverage == pytest.approx(0.75, abs=0.01)
+    assert result.own_core_hours == pytest.approx(0.3 * 18 * 2, rel=0.02)
+
+
+def test_the_command_prints_days_and_writes_a_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """JSON for programs, a picture that needs no network, and the class follows --memory-gb."""
+    file, picture = tmp_path / "t.csv", tmp_path / "p.svg"
+    file.write_text("timestamp,value\n0,10\n300,12\n600,9\n", encoding="utf-8")
+    given = ["simulate", "--trace", str(file), "--days", "0.1", "--cpus", "2"]
+    given += ["--config", str(tmp_path / "c.env")]
+    (tmp_path / "c.env").write_text("", encoding="utf-8")
+    assert main([*given, "--memory-gb", "4", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["own_core_hours"] == pytest.approx(0.15 * 2.4 * 2, rel=0.05)
+    assert main([*given, "--memory-gb", "16", "--plot", str(picture)]) == 0
+    assert "CPU target 40 %" in capsys.readouterr().out
+    text = picture.read_text(encoding="utf-8")
+    assert text.startswith("<svg")
+    assert "http" not in text.replace("http://www.w3.org/2000/svg", "")
+    assert main(["simulate", "--trace", str(tmp_path / "none.csv")]) == 1
+    assert "cannot read the trace" in capsys.readouterr().err
+    assert main([*given, "--policy", "nonsense"]) == 78
+
+
+def test_blocks_show_heights_and_gaps() -> None:
+    """Nothing, half, all, unknown."""
+    assert spark([0.0, 0.5, 1.0, None]) == " \u2584\u2588."
+
+
+def test_the_document_can_be_written_as_json() -> None:
+    """No value in it is foreign to JSON, also when nothing is known."""
+    result = run(Trace(start_utc_s=0, minutes=(None, 0.5, None)), Strategy.ECONOMY)
+    assert json.dumps(document(result, 2))
+    assert svg(result, target=0.4, title="<x>").count("&lt;x&gt;") == 1
+
+
+def test_the_policies_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each with source and date."""
+    assert main(["policies", "--json"]) == 0
+    listed = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
+    assert set(listed) == {"regulated-cloud", "oracle-always-free", "custom"}
+    assert all(one["source"] and one["as_of"] for one in listed.values())
+    assert listed["oracle-always-free"]["combination"] == "break_any"
+
+
+@pytest.mark.long
+def test_thirty_days_take_twenty_seconds() -> None:
+    """The promise of the simulator; printed, and with room for a busy machine."""
+    trace = real("rds_cpu_utilization_cc0c53.csv", 30)
+    for strategy in Strategy:
+        start_s = time.process_time()
+        result = run(trace, strategy)
+        spent_s = time.process_time() - start_s
+        print(f"30 days, {strategy.value}: {spent_s:.1f} s, {result.own_core_hours:.1f} core-hours")
+        assert spent_s < 120

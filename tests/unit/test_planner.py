@@ -1,0 +1,328 @@
+"""The planner on samples: catch-up, economy, withdrawal, break_any, limits, restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from optimizer.control.planner import Planner, setpoint
+from optimizer.model import (
+    Decision,
+    Intent,
+    PerResource,
+    Plan,
+    Reason,
+    Resource,
+    Sample,
+    Utilisation,
+)
+from optimizer.orders import (
+    Combination,
+    Gaps,
+    Goal,
+    Inhibit,
+    Policy,
+    Statistic,
+    Strategy,
+    Terms,
+)
+from optimizer.outcome import Outlook, Past
+from tests.fakes import policy
+
+DAY_S = 86_400
+START_S = 20_000 * DAY_S
+"""A midnight."""
+SLOT_S = 1800
+"""Samples of half an hour make a month quick; the planner takes any interval."""
+
+
+def rules(cpu: float = 0.25, **terms: object) -> Policy:
+    """A policy that judges the CPU only, unless the terms say otherwise."""
+    given: dict[str, object] = {
+        "goals": PerResource(cpu=Goal(), memory=None, disk=None),
+        **terms,
+    }
+    return replace(policy(cpu=cpu, memory=0.4, disk=0.4), terms=Terms(**given))  # type: ignore[arg-type]
+
+
+def a_plan(**reasons: Reason) -> Plan:
+    """A plan in which each resource holds, or is for the reason given."""
+
+    def one(resource: Resource) -> Decision:
+        return Decision(
+            resource=resource,
+            target_ratio=0.25,
+            setpoint_ratio=0.25,
+            wanted_ratio=0.0,
+            demand_ratio=0.0,
+            lease=0.0,
+            reason=reasons.get(resource.value, Reason.HOLDING),
+        )
+
+    return PerResource(cpu=one(Resource.CPU), memory=one(Resource.MEMORY), disk=one(Resource.DISK))
+
+
+def used(total: float, own: float = 0.0) -> Utilisation:
+    """A utilisation of a host with one CPU."""
+    return Utilisation(total_ratio=total, own_ratio=own, capacity=1.0, room_ratio=1.0 - total)
+
+
+def a_sample(slot: int, cpu: float | None, own: float = 0.0, memory: float = 0.4) -> Sample:
+    """The sample that ends with a slot."""
+    return Sample(
+        utc_s=START_S + (slot + 1) * SLOT_S,
+        span_s=SLOT_S,
+        usage=PerResource(
+            cpu=None if cpu is None else used(cpu, own), memory=used(memory), disk=used(0.4)
+        ),
+        steal_ratio=0.0,
+    )
+
+
+def live(
+    planner: Planner,
+    rule: Policy,
+    slots: range,
+    tenant: Callable[[int], float | None],
+    **reasons: Reason,
+) -> tuple[list[float], Outlook]:
+    """Let an ideal governor fill each slot up to the setpoint; the totals, and the last outlook."""
+    totals: list[float] = []
+    outlook = planner.take(a_sample(slots[0], tenant(slots[0])), a_plan(**reasons), rule).cpu
+    for slot in slots[1:]:
+        organic = tenant(slot)
+        if organic is None:
+            sample = a_sample(slot, None)
+        else:
+            total = max(organic, outlook.setpoint_ratio)
+            totals.append(total)
+            sample = a_sample(slot, total, total - organic)
+        outlook = planner.take(sample, a_plan(**reasons), rule).cpu
+    return totals, outlook
+
+
+def days(start: float, end: float) -> range:
+    """The slots of these days."""
+    return range(round(start * DAY_S / SLOT_S), round(end * DAY_S / SLOT_S))
+
+
+def past(slots: range, total: float) -> list[Past]:
+    """A history in which the CPU was used by others alone."""
+    return [
+        Past(START_S + (slot + 1) * SLOT_S, SLOT_S, PerResource(
+            cpu=(total, total), memory=(0.4, 0.4), disk=(0.4, 0.4)
+        ))
+        for slot in slots
+    ]  # fmt: skip
+
+
+def test_half_a_window_at_20_makes_the_other_half_30() -> None:
+    """C-28 b: mean 20 % for 15 days at goal 25 gives 30 % for the other 15, and says until when."""
+    rule = rules()
+    planner = Planner(rule, SLOT_S, past(days(0, 15), 0.20))
+    totals, outlook = live(planner, rule, days(15, 16), lambda _: 0.05)
+    assert totals[10] == pytest.approx(0.30, abs=0.002)
+    assert outlook.intent is Intent.CATCHING_UP
+    assert outlook.met is False
+    assert outlook.eta_s == pytest.approx(14 * DAY_S, rel=0.1)
+    totals, outlook = live(planner, rule, days(16, 30), lambda _: 0.05)
+    assert outlook.met is True
+    assert outlook.ratio == pytest.approx(0.25, abs=0.002)
+    assert totals[-1] == pytest.approx(0.30, abs=0.01)
+
+
+def test_catching_up_is_bounded_and_ends() -> None:
+    """After 29 days at 5 % no more than 10 points are added, and then the target holds again."""
+    rule = rules()
+    planner = Planner(rule, SLOT_S, past(days(0, 30), 0.05))
+    totals, outlook = live(planner, rule, days(30, 34), lambda _: 0.05)
+    assert max(totals) == pytest.approx(0.35)
+    assert outlook.met is False
+    # A rolling window: K(e) + (0.35 - 0.25) e = 0 with 26 days at 5 % left: 20 of 30 days.
+    assert outlook.eta_s == pytest.approx((20 - 4) * DAY_S, rel=0.15)
+    totals, outlook = live(planner, rule, days(34, 65), lambda _: 0.05)
+    assert outlook.met is True
+    assert totals[-1] == pytest.approx(0.25, abs=0.012)
+
+
+def test_hold_is_never_below_the_target() -> None:
+    """Whatever the tenant saved up before, hold does not go below the target now."""
+    rule = rules()
+    planner = Planner(rule, SLOT_S, past(days(0, 20), 0.90))
+    totals, outlook = live(planner, rule, days(20, 22), lambda _: 0.05)
+    assert min(totals) == pytest.approx(0.25)
+    assert outlook.intent is Intent.HELD
+
+
+def test_a_limited_load_is_asked_for_no_more_than_its_target() -> None:
+    """No windup: while memory pressure or the like holds the load down, nothing is stored up."""
+    rule = rules()
+    planner = Planner(rule, SLOT_S, past(days(0, 15), 0.20))
+    for reason in (Reason.FLOOR, Reason.CPU_LIMITED, Reason.OWN_HOURS, Reason.STRESSER_DOWN):
+        _, outlook = live(planner, rule, days(15, 15.1), lambda _: 0.05, cpu=reason)
+        assert outlook.setpoint_ratio == 0.25
+        assert outlook.intent is Intent.LIMITED
+        assert outlook.eta_s is None
+    _, outlook = live(planner, rule, days(15.1, 15.2), lambda _: 0.05)
+    assert outlook.setpoint_ratio == pytest.approx(0.30, abs=0.005)
+
+
+@pytest.mark.parametrize("statistic", ["mean", "p95", "peak"])
+def test_economy_never_bets(statistic: str) -> None:
+    """A tenant with a fine rhythm dies for good on day 40: every window is met all the same."""
+    goal = Goal(statistic=Statistic.parse(statistic), window_days=10)
+    rule = rules(strategy=Strategy.ECONOMY, goals=PerResource(cpu=goal, memory=None, disk=None))
+    planner = Planner(rule, SLOT_S)
+
+    def tenant(slot: int) -> float:
+        hour = slot * SLOT_S % DAY_S / 3600
+        return 0.0 if slot >= days(0, 40).stop else 0.45 if 9 <= hour < 17 else 0.1
+
+    totals, outlook = live(planner, rule, days(0, 60), tenant)
+    assert outlook.met is True
+    window = days(0, 10).stop
+    for end in range(window, len(totals), 7):
+        assert judged(totals[end - window : end], statistic) >= 0.25 - 1e-6, end / 144
+
+
+def judged(totals: list[float], statistic: str) -> float:
+    """The statistic of a full window, in the plainest way."""
+    if statistic == "mean":
+        return sum(totals) / len(totals)
+    ordered = sorted(totals)
+    return ordered[-1] if statistic == "peak" else ordered[int(0.95 * (len(ordered) - 1))]
+
+
+def test_economy_puts_load_where_the_tenant_is_quiet() -> None:
+    """By day the tenant has 30 %, by night 5 %: own load by night, and the mean is the target."""
+    rule = rules(strategy=Strategy.ECONOMY)
+    planner = Planner(rule, SLOT_S)
+
+    def tenant(slot: int) -> float:
+        return 0.20 if 8 <= slot * SLOT_S % DAY_S / 3600 < 20 else 0.05
+
+    live(planner, rule, days(0, 40), tenant)
+    totals, outlook = live(planner, rule, days(40, 50), tenant)
+    own = [t - tenant(slot) for slot, t in zip(days(40, 50)[1:], totals, strict=True)]
+    by_day = [x for slot, x in zip(days(40, 50)[1:], own, strict=True) if tenant(slot) == 0.20]
+    assert sum(by_day) < 0.1 * sum(own)
+    assert outlook.met is True
+
+
+def test_a_percentile_costs_a_little_more_than_its_share_of_the_time() -> None:
+    """For p95 of 7 days the load is raised in 5 to 8 % of the time, not more."""
+    goal = Goal(statistic=Statistic.parse("p95"), window_days=7)
+    rule = rules(strategy=Strategy.ECONOMY, goals=PerResource(cpu=goal, memory=None, disk=None))
+    planner = Planner(rule, SLOT_S)
+    totals, outlook = live(planner, rule, days(0, 28), lambda _: 0.04)
+    raised = sum(1 for total in totals if total >= 0.25) / len(totals)
+    assert 0.05 <= raised <= 0.08
+    assert outlook.met is True
+
+
+def test_own_load_is_withdrawn_before_a_recurring_peak() -> None:
+    """C-28 a: a tenant that needs 60 % at 02:00 each day finds our load gone minutes before."""
+    rule = rules(cpu=0.4)
+    planner = Planner(rule, 60.0)
+
+    def tenant(minute: int) -> float:
+        return 0.6 if 120 <= minute % 1440 < 150 else 0.05
+
+    seen: dict[int, Outlook] = {}
+    outlook: Outlook | None = None
+    for minute in range(5 * 1440):
+        organic = tenant(minute)
+        total = max(organic, outlook.setpoint_ratio if outlook else 0.4)
+        sample = Sample(
+            utc_s=START_S + (minute + 1) * 60,
+            span_s=60,
+            usage=PerResource(cpu=used(total, total - organic), memory=used(0.4), disk=used(0.4)),
+            steal_ratio=0.0,
+        )
+        seen[minute] = outlook = planner.take(sample, a_plan(), rule).cpu
+    day = 4 * 1440
+    assert seen[day + 110].setpoint_ratio >= 0.4
+    for minute in (115, 117, 119):
+        assert seen[day + minute].intent is Intent.WITHDRAWN
+        assert seen[day + minute].setpoint_ratio < 0.1
+    assert seen[day + 160].setpoint_ratio >= 0.4
+
+
+def test_one_resource_suffices_where_any_breaks_the_rule() -> None:
+    """Memory above its target spares the CPU; when memory is limited, the CPU takes over."""
+    p95 = Goal(statistic=Statistic.parse("p95"), window_days=7)
+    mean = Goal(window_days=7)
+    rule = rules(
+        cpu=0.2,
+        combination=Combination.BREAK_ANY,
+        goals=PerResource(cpu=p95, memory=mean, disk=None),
+    )
+    rule = replace(rule, target=PerResource(cpu=0.2, memory=0.2, disk=0.0))
+    planner = Planner(rule, SLOT_S)
+    for slot in range(20):
+        outlooks = planner.take(a_sample(slot, 0.02, memory=0.22), a_plan(), rule)
+    assert outlooks.memory.setpoint_ratio == pytest.approx(0.22)
+    assert outlooks.cpu.intent is Intent.ELSEWHERE
+    assert outlooks.cpu.setpoint_ratio == 0.0
+    limited = a_plan(memory=Reason.PRESSURE)
+    outlooks = planner.take(a_sample(20, 0.02, memory=0.1), limited, rule)
+    assert outlooks.cpu.setpoint_ratio >= 0.2
+
+
+def test_gaps_do_not_count_or_count_as_zero() -> None:
+    """Ten days off: not counted, the mean stays; counted as zero, the window is behind."""
+    for gaps, met in ((Gaps.UNKNOWN, True), (Gaps.ZERO, False)):
+        rule = rules(gaps=gaps)
+        planner = Planner(rule, SLOT_S, past(days(0, 30), 0.26))
+        _, outlook = live(planner, rule, days(30, 40), lambda _: None)
+        _, outlook = live(planner, rule, days(40, 40.1), lambda _: 0.26)
+        assert outlook.met is met
+        assert outlook.coverage == pytest.approx(2 / 3, abs=0.01)
+        assert outlook.low <= (outlook.ratio or 0.0) <= outlook.high
+
+
+def test_a_restart_goes_on_where_it_was() -> None:
+    """A planner that reads the history plans what the one that lived through it plans."""
+    rule = rules()
+    lived = Planner(rule, SLOT_S)
+    for slot in days(0, 12):
+        lived.take(a_sample(slot, 0.2), a_plan(), rule)
+    born = Planner(rule, SLOT_S, past(days(0, 12), 0.2))
+    after = a_sample(days(0, 12).stop, 0.2)
+    ours, theirs = lived.take(after, a_plan(), rule).cpu, born.take(after, a_plan(), rule).cpu
+    assert ours.setpoint_ratio == pytest.approx(theirs.setpoint_ratio)
+    assert ours.ratio == pytest.approx(theirs.ratio)
+
+
+def test_nothing_known_means_the_target() -> None:
+    """A sensor that never works raises nothing above the target, and no figure is made up."""
+    for strategy in Strategy:
+        rule = rules(strategy=strategy)
+        planner = Planner(rule, SLOT_S)
+        for slot in range(50):
+            outlook = planner.take(a_sample(slot, None), a_plan(), rule).cpu
+        assert outlook.setpoint_ratio <= 0.26
+        assert outlook.ratio is None
+        assert outlook.met is None
+
+
+def test_an_inhibit_and_the_ceiling_come_before_the_plan() -> None:
+    """The planner cannot raise what an operator forbade, nor pass a ceiling."""
+    rule = rules()
+    planned = PerResource(cpu=0.95, memory=0.5, disk=0.5)
+    order = Inhibit(reason="x", by="y", until_utc_s=None)
+    assert setpoint(Resource.CPU, rule, order, planned) == 0.0
+    assert setpoint(Resource.CPU, rule, None, planned) == 0.9
+    assert setpoint(Resource.CPU, rule, None, None) == 0.25
+
+
+def test_a_clock_that_is_set_back_and_forth_does_no_harm() -> None:
+    """A jump of a year ahead and back: values in range, and the target is held."""
+    rule = rules()
+    planner = Planner(rule, SLOT_S, past(days(0, 3), 0.3))
+    for slot in (500, 501, 60_000, 60_001, 502, 503, 40, 504):
+        outlook = planner.take(a_sample(slot, 0.3), a_plan(), rule).cpu
+        assert 0.25 <= outlook.setpoint_ratio <= 0.35
+        assert 0.0 <= outlook.coverage <= 1.0
