@@ -3,9 +3,9 @@
 What is idealised: of each minute the governor sees the first second only, in
 which the tenant's new load meets our old lease; the rest of the minute goes as
 decided then. So its clock runs a second a minute, and what is measured in
-seconds for it (hold-offs, the rise of memory and disk, own core-hours) is scaled
-alike. The kernel gives the tenant all it wants; there is no steal and no
-pressure, and memory and disk have a tenant that never moves.
+seconds for it (hold-offs, the rise of memory and disk) is scaled alike. The
+kernel gives the tenant all it wants; there is no steal, no pressure and no limit
+on own core-hours, and memory and disk have a tenant that never moves.
 """
 
 from __future__ import annotations
@@ -135,11 +135,12 @@ def simulate(
         if organic is None:
             state, host.duty = ControlState(), 0.0
             host.memory_held = host.disk_held = 0
-            host.now_s += MINUTE_S
+            host.now_s += SEEN_S
             yield Minute(utc_s=end_utc_s, organic=None, own=None, outlook=outlook)
             continue
         before = host.run(SEEN_S, organic)
-        reading = host.reading(end_utc_s - MINUTE_S + SEEN_S)
+        # The governor's clocks agree with one another; the planner's is the true one.
+        reading = host.reading(start_utc_s + host.now_s)
         seen = Observation(own=reading.own)
         orders = Orders(policy=scaled, setpoints=setpoints)
         verdict = decide(state, reading, seen, orders)
@@ -157,13 +158,12 @@ def simulate(
 def _scaled(policy: Policy) -> Policy:
     """The policy for a governor whose clock runs a second a minute."""
     slow = MINUTE_S / SEEN_S
-    hours = policy.own_hours_max
     return replace(
         policy,
         memory_rise_bytes_per_s=policy.memory_rise_bytes_per_s * slow,
         disk_rise_bytes_per_s=policy.disk_rise_bytes_per_s * slow,
         hold_off_s=policy.hold_off_s / slow,
-        own_hours_max=None if hours is None else hours / slow,
+        own_hours_max=None,
     )
 
 

@@ -11,7 +11,7 @@ from optimizer.control.brake import known_until
 from optimizer.loop import Daemon
 from optimizer.model import ExitCause, PerResource, Reason, Resource
 from optimizer.orders import Inhibit, Settled
-from optimizer.outcome import CycleReport, Event, EventKind, PeriodMean, PeriodMeans, Record
+from optimizer.outcome import CycleReport, Event, EventKind, Past, PeriodMean, PeriodMeans, Record
 from optimizer.ports import Ports
 from tests.fakes import FakeLog, FakeSwitch
 from tests.simulation.model import GAP_S, RULES, KilledError, ModelHost
@@ -32,6 +32,10 @@ class Tally:
         self.lost = 0
         self.shown: CycleReport | None = None
         self.events: dict[EventKind, Event] = {}
+
+    def past(self, from_utc_s: float, to_utc_s: float) -> tuple[Past, ...]:  # noqa: ARG002  # port
+        """Nothing is known from before."""
+        return ()
 
     def append(self, record: Record) -> bool:
         """Count it; it waits in memory while the disk is full."""
