@@ -14,7 +14,7 @@ from optimizer.control.disks import Scope, choose, eligible, keep, may_hang
 from optimizer.control.host import class_target_ratio, host_class, nominal_memory_gb, targets
 from optimizer.control.policy import PRESETS, Preset
 from optimizer.model import PerResource, Reason, Resource
-from optimizer.orders import Floor, Goal, HostClass, Policy, Settled, Statistic, Terms
+from optimizer.orders import Asked, AskedEach, Floor, Goal, HostClass, Policy, Settled, Terms
 from optimizer.settings import Settings
 from optimizer.upkeep import Derived
 
@@ -158,10 +158,7 @@ def _terms(settings: Settings, preset: Preset, machine: Machine) -> Terms:
     goals = preset.goals(machine.processor, settings.monitor_period_days)
     combination = preset.combination
     if settings.policy == "custom":
-        goal = Goal(
-            statistic=settings.statistic or Statistic(), window_days=settings.monitor_period_days
-        )
-        goals = PerResource(cpu=goal, memory=goal, disk=goal)
+        goals = _asked(settings)
         combination = settings.combination or combination
     return Terms(
         preset=preset.name,
@@ -173,6 +170,15 @@ def _terms(settings: Settings, preset: Preset, machine: Machine) -> Terms:
         margin_ratio=settings.economy_margin_points / 100,
         withdraw_s=settings.withdraw_minutes * 60,
     )
+
+
+def _asked(settings: Settings) -> PerResource[Goal | None]:
+    """What POLICY=custom judges."""
+    asked = settings.statistic or AskedEach(PerResource(cpu=Asked(), memory=Asked(), disk=Asked()))
+    cpu, memory, disk = (
+        None if one is None else one.goal(settings.monitor_period_days) for one in asked.of
+    )
+    return PerResource(cpu=cpu, memory=memory, disk=disk)
 
 
 def _targets(

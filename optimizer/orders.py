@@ -9,7 +9,7 @@ import enum
 import re
 from dataclasses import dataclass
 
-from optimizer.model import PerResource, Reason
+from optimizer.model import PerResource, Reason, Resource
 
 
 class MemoryMetric(enum.Enum):
@@ -96,6 +96,70 @@ class Goal:
 
     statistic: Statistic = Statistic()
     window_days: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A statistic as the configuration asks for it; `days` is None where it does not say."""
+
+    statistic: Statistic = Statistic()
+    days: float | None = None
+
+    def goal(self, period_days: float) -> Goal:
+        """What is judged where a window is `period_days` long unless said otherwise."""
+        return Goal(statistic=self.statistic, window_days=self.days or period_days)
+
+    def __str__(self) -> str:
+        """As AskedEach.parse() takes it."""
+        return str(self.statistic) + ("" if self.days is None else f" {self.days:g}d")
+
+
+@dataclass(frozen=True, slots=True)
+class AskedEach:
+    """What is asked of each resource; None: it is not judged."""
+
+    of: PerResource[Asked | None]
+
+    @classmethod
+    def parse(cls, text: str) -> AskedEach:
+        """From one for all (`p95`, `mean 14d`), or a list by resource. Raises ValueError.
+
+        In a list as in `cpu p95 7d, memory mean, disk none` one that is not named
+        is asked for its mean. Days are whole, 1 to 366.
+        """
+        parts = [part.split() for part in text.lower().split(",")]
+        if len(parts) == 1 and (parts[0][:1] or [""])[0] not in _NAMES:
+            asked = dict.fromkeys(_NAMES, _asked(parts[0]))
+        else:
+            asked = {words[0]: _asked(words[1:]) for words in parts if words}
+            if len(asked) < len(parts) or not asked.keys() <= _NAMES:
+                raise ValueError(text)
+        cpu, memory, disk = (asked.get(resource.value, Asked()) for resource in Resource)
+        if cpu is memory is disk is None:
+            raise ValueError(text)
+        return cls(PerResource(cpu=cpu, memory=memory, disk=disk))
+
+    def __str__(self) -> str:
+        """As parse() takes it."""
+        each = zip(Resource, self.of, strict=True)
+        return ", ".join(f"{resource.value} {asked or 'none'}" for resource, asked in each)
+
+
+_NAMES = frozenset(resource.value for resource in Resource)
+
+
+def _asked(words: list[str]) -> Asked | None:
+    """From the words after the name of a resource."""
+    if words == ["none"]:
+        return None
+    match words:
+        case [statistic]:
+            return Asked(statistic=Statistic.parse(statistic))
+        case [statistic, days] if re.fullmatch(r"\d{1,3}d", days, re.ASCII):
+            count = int(days[:-1])
+            if 1 <= count <= 366:
+                return Asked(statistic=Statistic.parse(statistic), days=count)
+    raise ValueError(" ".join(words))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

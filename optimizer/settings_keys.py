@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from optimizer import schedule
 from optimizer.counters import CapacityScope
-from optimizer.orders import Combination, Gaps, MemoryMetric, Statistic, Strategy
+from optimizer.orders import AskedEach, Combination, Gaps, MemoryMetric, Strategy
 
 T = TypeVar("T")
 
@@ -172,7 +172,11 @@ _WINDOWS = Rule(
     explains=True,
 )
 _STATISTIC = Rule(
-    expected="mean, peak, or a percentile such as p95 or p99.5", parse=Statistic.parse
+    expected=(
+        "mean, peak, or a percentile such as p95 or p99.5, and days from 1d to 366d if they "
+        "differ, for all or by resource; none: not judged"
+    ),
+    parse=AskedEach.parse,
 )
 _SECRET = Rule(expected="one line of text", parse=str, secret=True)
 
@@ -211,7 +215,7 @@ class Settings:
     policy: str = _key(
         "regulated-cloud", _one_of("regulated-cloud", "oracle-always-free", "custom")
     )
-    statistic: Statistic | None = _optional(_STATISTIC, "p95")
+    statistic: AskedEach | None = _optional(_STATISTIC, "cpu p95 7d, memory mean, disk none")
     combination: Combination | None = _optional(
         _choice({one.value: one for one in Combination}), "break_any"
     )

@@ -88,7 +88,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             ),
             Preset(
                 name="custom",
-                says="STATISTIC of MONITOR_PERIOD_DAYS reaches TARGET_*, as COMBINATION says",
+                says="STATISTIC of each resource reaches TARGET_*, as COMBINATION says",
                 statistics=PerResource(cpu=_MEAN, memory=_MEAN, disk=_MEAN),
                 source="this configuration",
                 as_of="now",

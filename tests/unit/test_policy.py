@@ -63,3 +63,20 @@ def test_a_target_in_the_configuration_comes_before_the_presets() -> None:
     policy = judged("x86_64", POLICY="custom", STATISTIC="p95", COMBINATION="break_any")
     assert [str(goal.statistic) for goal in policy.terms.goals if goal] == ["p95"] * 3
     assert policy.terms.combination is Combination.BREAK_ANY
+
+
+def test_each_resource_may_be_judged_by_its_own_figure() -> None:
+    """CPU p95 of 7 days; the memory, which is not named, its mean of 14; the disk not at all."""
+    policy = judged(
+        "x86_64",
+        POLICY="custom",
+        MONITOR_PERIOD_DAYS="14",
+        STATISTIC="cpu P95 7d, disk none",
+    )
+    cpu, memory, disk = policy.terms.goals
+    assert cpu is not None
+    assert memory is not None
+    assert (str(cpu.statistic), cpu.window_days) == ("p95", 7)
+    assert (str(memory.statistic), memory.window_days) == ("mean", 14)
+    assert disk is None
+    assert policy.target.disk == 0.4

@@ -647,11 +647,16 @@ def test_a_fault_of_a_maintenance_window_names_it_and_the_remedy(value: str, why
 def test_statistic_and_combination_belong_to_the_custom_policy() -> None:
     """A preset says both itself; a percentile is read as people write it."""
     settings = from_environment(POLICY="custom", STATISTIC="P99.5", COMBINATION="break_any")
-    assert str(settings.statistic) == "p99.5"
+    assert settings.statistic is not None
+    assert str(settings.statistic) == "cpu p99.5, memory p99.5, disk p99.5"
     assert faults(None, STATISTIC="p95") == (
         "STATISTIC=p95 (environment): has no effect with POLICY=regulated-cloud (default), which "
         "says that itself; leave it empty, or write POLICY=custom",
     )
-    for wrong in ("p0", "p100", "median", "95"):
+    for wrong in (
+        *("p0", "p100", "median", "95", "none", "mean 0d", "mean 400d", "p95 7", "net p95"),
+        *("p95, mean", "cpu p95, cpu mean", "cpu p95,", "cpu none, memory none, disk none"),
+    ):
         (fault,) = faults(None, POLICY="custom", STATISTIC=wrong)
         assert "must be mean, peak, or a percentile such as p95 or p99.5" in fault
+        assert fault.endswith("write for example STATISTIC=cpu p95 7d, memory mean, disk none")
