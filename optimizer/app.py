@@ -16,7 +16,7 @@ from optimizer.adapters.glances import GlancesWeb
 from optimizer.adapters.history import SqliteHistory
 from optimizer.adapters.identity import identify
 from optimizer.adapters.idle_group import IdleGroup
-from optimizer.adapters.instance_lock import Holder, InstanceLock, holder
+from optimizer.adapters.instance_lock import InstanceLock, holder
 from optimizer.adapters.memory_scope import MemoryScope
 from optimizer.adapters.mountinfo import MountTable
 from optimizer.adapters.roster import ROSTER_NAME, Listed, Roster
@@ -55,11 +55,6 @@ ORDER_WRITTEN_S = 60.0
 """A command that pauses has written its file within this time, or it was killed."""
 GROUP_REMOVE_S = 0.5
 """How long the end waits for the workers' group to be empty."""
-
-
-def running(directories: Directories) -> Holder | None:
-    """The daemon that runs on these directories now, None if there is none."""
-    return holder(directories.runtime / LOCK_NAME)
 
 
 def run(
@@ -103,7 +98,7 @@ def _run_locked(
     settings, runtime = loaded.settings, directories.runtime
     _prepare(directories, clock, log)
     machine = look(settings)
-    holding = running(directories)
+    holding = holder(directories.runtime / LOCK_NAME)
     history = SqliteHistory(
         directories.state / HISTORY_NAME, period_days=settings.monitor_period_days, log=log
     )

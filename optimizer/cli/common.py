@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from optimizer.directories import Directories, directories
+from optimizer.directories import LOCK_NAME, Directories, directories
 from optimizer.errors import ConfigError
 from optimizer.settings import Loaded, Settings, find_file, load, parse_overrides
 
 if TYPE_CHECKING:
+    from optimizer.adapters.instance_lock import Holder
     from optimizer.examine.subject import Subject
 
 _CHECKOUT = Path(__file__).resolve().parent.parent.parent
@@ -136,14 +137,19 @@ def say_faults(error: ConfigError) -> int:
     return EXIT_CONFIG
 
 
+def running(directories: Directories) -> Holder | None:
+    """The daemon that runs on these directories now, None if there is none."""
+    from optimizer.adapters.instance_lock import holder
+
+    return holder(directories.runtime / LOCK_NAME)
+
+
 def where_running(own: Directories) -> Directories:
     """The directories of the daemon to talk to: those configured, else the system's daemon.
 
     A plain user who asks for the status means the daemon of the host, which
     keeps its files where root's daemon does.
     """
-    from optimizer.app import running
-
     system = _usual(is_root=True)
     if running(own) is None and running(system) is not None:
         return system

@@ -6,7 +6,14 @@ import argparse
 import time
 from typing import Any
 
-from optimizer.cli.common import EXIT_OK, Configured, configured, say_faults, where_running
+from optimizer.cli.common import (
+    EXIT_OK,
+    Configured,
+    configured,
+    running,
+    say_faults,
+    where_running,
+)
 from optimizer.cli.common import define as define_common
 from optimizer.cli.status import STALE_S
 from optimizer.directories import HISTORY_NAME, STATUS_NAME
@@ -51,11 +58,10 @@ _DRY = f"Dry run, measured for {MEASURE_S:g} s:"
 
 def _running_status(found: Configured) -> tuple[dict[str, Any], str] | None:
     """The document of the daemon that runs; measuring beside it would count its load as tenant."""
-    from optimizer import app
     from optimizer.adapters import status_file
 
     places = where_running(found.directories)
-    if app.running(places) is None:
+    if running(places) is None:
         return None
     status = status_file.read(places.runtime / STATUS_NAME)
     if status is None:

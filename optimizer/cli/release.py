@@ -9,7 +9,14 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from optimizer.cli.common import EXIT_FAILED, EXIT_OK, as_far_as_good, say_faults, where_running
+from optimizer.cli.common import (
+    EXIT_FAILED,
+    EXIT_OK,
+    as_far_as_good,
+    running,
+    say_faults,
+    where_running,
+)
 from optimizer.cli.common import define as define_common
 from optimizer.cli.switch import duration_s
 from optimizer.directories import STATUS_NAME, Directories
@@ -41,7 +48,6 @@ def release(args: argparse.Namespace) -> int:
     """Write the order and wait until the daemon holds nothing there."""
     from optimizer.adapters import mounts as mount_table
     from optimizer.adapters import releases
-    from optimizer.app import running
 
     now_s = time.time()
     until_s = now_s + args.duration

@@ -8,7 +8,14 @@ import sys
 import time
 from typing import Any
 
-from optimizer.cli.common import EXIT_FAILED, EXIT_OK, as_far_as_good, say_faults, where_running
+from optimizer.cli.common import (
+    EXIT_FAILED,
+    EXIT_OK,
+    as_far_as_good,
+    running,
+    say_faults,
+    where_running,
+)
 from optimizer.cli.common import define as define_common
 from optimizer.directories import HISTORY_NAME, STATUS_NAME, Directories
 from optimizer.errors import ConfigError, HistoryError
@@ -58,10 +65,9 @@ def _document(places: Directories, settings: Settings) -> dict[str, Any]:
     maintenance windows. What a daemon that hangs wrote of a pause is replaced
     by the order that is there now.
     """
-    from optimizer import app
     from optimizer.adapters import status_file
 
-    holder = app.running(places)
+    holder = running(places)
     status = status_file.read(places.runtime / STATUS_NAME) if holder else None
     if status is None:
         return {

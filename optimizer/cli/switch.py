@@ -15,6 +15,7 @@ from optimizer.cli.common import (
     EXIT_OK,
     Configured,
     as_far_as_good,
+    running,
     say_faults,
     where_running,
 )
@@ -55,7 +56,6 @@ def pause(args: argparse.Namespace) -> int:
     """Write the order; the daemon obeys it in its next cycle and after any restart."""
     from optimizer.adapters import switch
     from optimizer.adapters.steady import steady_s
-    from optimizer.app import running
 
     now_s = time.time()
     until_s = None if args.duration is None else now_s + args.duration
