@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -16,15 +15,25 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="loop devices an
 LEAST_BYTES = GIB
 
 
-@pytest.fixture(params=ONE_KIND)
-def held(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Holder]:
-    """A daemon that holds of a filesystem of 4 GiB."""
+@pytest.fixture(scope="module", params=ONE_KIND)
+def shared(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Holder]:
+    """A daemon on a filesystem of 4 GiB, for all tests; it ends in good order after them."""
+    folder = tmp_path_factory.mktemp("release")
     with (
-        volume(request.param, tmp_path, size_mb=4096) as disk,
-        holder(tmp_path / "work", disk) as made,
+        volume(request.param, folder, size_mb=4096) as disk,
+        holder(folder / "work", disk) as made,
     ):
-        made.holds(LEAST_BYTES)
         yield made
+        assert made.rig.stop() == 0
+
+
+@pytest.fixture
+def held(shared: Holder) -> Holder:
+    """A daemon that holds of the filesystem."""
+    shared.holds(LEAST_BYTES)
+    return shared
 
 
 def release(held: Holder, *words: str) -> Volume:
@@ -46,7 +55,6 @@ def test_after_release_it_can_be_unmounted_until_resumed(held: Holder) -> None:
     assert held.held_bytes() == 0
     assert held.rig.command("resume").returncode == 0
     held.holds(LEAST_BYTES)
-    assert held.rig.stop() == 0
 
 
 def test_after_release_it_can_be_made_read_only_and_frozen(held: Holder) -> None:
@@ -60,7 +68,6 @@ def test_after_release_it_can_be_made_read_only_and_frozen(held: Holder) -> None
     assert held.held_bytes() == 0
     assert held.rig.command("resume").returncode == 0
     held.holds(LEAST_BYTES)
-    assert held.rig.stop() == 0
 
 
 def test_release_of_what_is_no_filesystem_of_ours_is_said(held: Holder) -> None:
