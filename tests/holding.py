@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.loopdev import Volume
-from tests.rig import DaemonRig, daemon, descendants, eventually
+from tests.rig import PROGRAM, DaemonRig, daemon, descendants, eventually
 
 GIB, MIB = 1 << 30, 1 << 20
 _BLOCK_BYTES = 512
@@ -100,7 +100,9 @@ def _plain(text: str) -> str:
 
 
 @contextlib.contextmanager
-def holder(folder: Path, disk: Volume, **settings: str) -> Iterator[Holder]:
+def holder(
+    folder: Path, disk: Volume, *, program: tuple[str, ...] = PROGRAM, **settings: str
+) -> Iterator[Holder]:
     """A daemon on that filesystem; gone in the end, and with it all that it held."""
     defaults = {
         "TARGET_CPU": "0",
@@ -111,5 +113,5 @@ def holder(folder: Path, disk: Volume, **settings: str) -> Iterator[Holder]:
         # These tests make it give way, and then wait until it holds again.
         "HOLD_OFF_SECONDS": "1",
     }
-    with daemon(folder, **{**defaults, **settings}) as rig:
+    with daemon(folder, program=program, **{**defaults, **settings}) as rig:
         yield Holder(rig, disk)

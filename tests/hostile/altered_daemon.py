@@ -12,6 +12,8 @@ ALTERATION is a JSON object with one or more of these keys:
         After SIGUSR2 the UTC clock is so many seconds ahead as FILE says.
     {"roomy": true}
         No tenant uses any CPU, whatever runs beside.
+    {"retry_s": S}
+        A disk that failed is tried again after so many seconds.
 """
 
 from __future__ import annotations
@@ -131,6 +133,13 @@ def make_room() -> None:
     HostSensors._read_cpu = idle  # type: ignore[method-assign]
 
 
+def set_retry(seconds: float) -> None:
+    """Have a disk that failed be tried again after so long."""
+    from optimizer.control import spread  # noqa: PLC0415 - after set_clock()
+
+    spread.RETRY_S = seconds
+
+
 def main() -> int:
     """Alter what is asked for, and run the daemon."""
     alteration = json.loads(sys.argv[1])
@@ -143,6 +152,8 @@ def main() -> int:
         limit()
     if alteration.get("roomy"):
         make_room()
+    if "retry_s" in alteration:
+        set_retry(alteration["retry_s"])
     from optimizer.__main__ import main as optimizer  # noqa: PLC0415 - after set_clock()
 
     return optimizer(sys.argv[2:])

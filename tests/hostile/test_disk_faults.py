@@ -17,7 +17,7 @@ import pytest
 import optimizer
 from tests.holding import GIB, MIB, Holder, holder
 from tests.loopdev import Volume, volume
-from tests.rig import alive, descendants, eventually
+from tests.rig import PROGRAM, alive, descendants, eventually
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="loop devices and /proc")
 
@@ -26,6 +26,14 @@ LEAST_BYTES = GIB
 """Of about 3.5 GiB that can be had 40 % are 1.4; 2 GiB must stay free."""
 OWNER = 1000
 """Anybody but root, whom no quota concerns."""
+
+SOON = ("-m", "tests.hostile.altered_daemon", '{"retry_s": 2}')
+SHORT_CYCLES, LONG_CYCLES = 2, 5
+RETRIES = (
+    pytest.param(SOON, SHORT_CYCLES, id="2 s"),
+    pytest.param(PROGRAM, LONG_CYCLES, id="10 s", marks=pytest.mark.long),
+)
+"""What Python runs, by when it tries a disk again that has failed, and the cycles to see."""
 
 MEMORY = {"TARGET_MEMORY": "80", "MEMORY_RISE_MB_PER_MINUTE": "600"}
 """Grows by 10 MB a second for minutes, so that one sees whether memory is served."""
@@ -46,19 +54,27 @@ def serves_memory(held: Holder) -> None:
     )
 
 
-def test_a_filesystem_that_is_frozen_stops_only_the_disk(tmp_path: Path, disk: Volume) -> None:
+@pytest.mark.parametrize(("program", "cycles"), RETRIES)
+def test_a_filesystem_that_is_frozen_stops_only_the_disk(
+    tmp_path: Path, disk: Volume, program: tuple[str, ...], cycles: int
+) -> None:
     """Frozen before it could hold: the loop goes on, memory is served; thawed, the disk is too."""
     disk.freeze()
-    with holder(tmp_path / "work", disk, **MEMORY) as held:
+    with holder(tmp_path / "work", disk, program=program, **MEMORY) as held:
         held.names("frozen", "does not answer")
         serves_memory(held)
-        held.cycles(5)
+        held.cycles(cycles)
         disk.thaw()
         held.holds(LEAST_BYTES)
         assert held.rig.stop() == 0
 
 
-def test_a_freeze_while_space_is_held_stops_only_the_disk(tmp_path: Path, disk: Volume) -> None:
+@pytest.mark.parametrize(
+    "cycles", [SHORT_CYCLES, pytest.param(LONG_CYCLES, marks=pytest.mark.long)]
+)
+def test_a_freeze_while_space_is_held_stops_only_the_disk(
+    tmp_path: Path, disk: Volume, cycles: int
+) -> None:
     """What is held can be given back only after the thaw; nothing waits for it until then."""
     with holder(tmp_path / "work", disk, **MEMORY) as held:
         held.holds(LEAST_BYTES)
@@ -69,7 +85,7 @@ def test_a_freeze_while_space_is_held_stops_only_the_disk(tmp_path: Path, disk: 
         )
         assert held.rig.command("resume").returncode == 0
         serves_memory(held)
-        held.cycles(5)
+        held.cycles(cycles)
         disk.thaw()
         held.holds(LEAST_BYTES)
         assert held.rig.stop() == 0
@@ -219,17 +235,21 @@ def test_a_quota_of_the_user_is_a_limit(open_folder: Path) -> None:
             assert held.rig.stop() == 0
 
 
-def test_a_quota_of_a_subvolume_is_a_limit(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("program", "cycles"), RETRIES)
+def test_a_quota_of_a_subvolume_is_a_limit(
+    tmp_path: Path, program: tuple[str, ...], cycles: int
+) -> None:
     """btrfs, and a subvolume that may have 256 MiB: named; no more held; more when it is raised."""
     with volume("btrfs", tmp_path, size_mb=SIZE_MB, quota=True) as disk:
         place = disk.mount / "limited"
         subprocess.run(["btrfs", "subvolume", "create", place], check=True, capture_output=True)
         limit = ["btrfs", "qgroup", "limit"]
         subprocess.run([*limit, "256M", place], check=True)
-        with holder(tmp_path / "work", disk, DISK_STRESS_PATH=str(place)) as held:
+        options = {"DISK_STRESS_PATH": str(place)}
+        with holder(tmp_path / "work", disk, program=program, **options) as held:
             held.look(place)
             held.names("quota")
-            held.cycles(5)
+            held.cycles(cycles)
             assert held.held_bytes() <= 256 * MIB
             subprocess.run([*limit, "none", place], check=True)
             held.holds(LEAST_BYTES)
