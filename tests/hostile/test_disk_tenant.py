@@ -154,10 +154,13 @@ def trials(kind: str, folder: Path, size_mb: int, count: int) -> None:
             assert held.rig.stop() == 0
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_tenant_at_full_speed_never_sees_enospc(tmp_path: Path, kind: str) -> None:
-    """Plain writes of 1 MiB up to 97 % of what may be had: every one succeeds."""
-    trials(kind, tmp_path, SHORT_MB, 2)
+@pytest.mark.parametrize(("kind", "count"), [("ext4", 2), ("xfs", 1), ("btrfs", 1)])
+def test_a_tenant_at_full_speed_never_sees_enospc(tmp_path: Path, kind: str, count: int) -> None:
+    """Plain writes of 1 MiB up to 97 % of what may be had: every one succeeds.
+
+    Only ext4 keeps a reserve for root, so only there a second user has another share.
+    """
+    trials(kind, tmp_path, SHORT_MB, count)
 
 
 @pytest.mark.long
