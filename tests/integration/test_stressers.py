@@ -21,6 +21,8 @@ from tests.stresser_harness import DEADLINE_S, PROGRAM, cpu_s, stresser, until, 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 MIB = 1 << 20
+PAUSES = 12
+"""So many different ones between two leases that fall."""
 
 
 def used_s(pids: list[int], seconds: float) -> tuple[float, float]:
@@ -408,14 +410,15 @@ def test_help_says_what_it_is_for(arguments: tuple[str, ...]) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own counters are compared")
-def test_leases_that_fall_in_quick_succession_are_not_taken_for_the_kernel() -> None:
+@pytest.mark.parametrize("turns", [PAUSES, pytest.param(20 * PAUSES, marks=pytest.mark.long)])
+def test_leases_that_fall_in_quick_succession_are_not_taken_for_the_kernel(turns: int) -> None:
     """A shard that has shrunk since the ledger was read has less, and nobody has taken it."""
     falls = ((256, 0.12), (128, 0.0), (126, 0.0), (64, 0.01))
     with stresser("memory") as held:
-        for turn in range(24):
+        for turn in range(turns):
             for size, pause_s in falls:
                 held.lease(bytes=size * MIB, ttl_s=3.0)
-                time.sleep(pause_s or 0.0007 * (turn % 12))
+                time.sleep(pause_s or 0.0007 * (turn % PAUSES))
         held.lease(bytes=64 * MIB, ttl_s=3.0)
         assert until(lambda: held.held() == 64 * MIB)
         assert not held.said("taken")
