@@ -169,7 +169,7 @@ class Daemon:
         verdict = decide(self._state, reading, seen, orders)
         ports.actuators.apply(verdict.plan)
         self._state, self._tight = verdict.state, verdict.tight
-        self._calm = verdict.calm and not verdict.tight
+        self._calm = verdict.calm and not (verdict.tight or verdict.measuring)
         pause_s = 0.0 if verdict.measuring else FULL_S - EASY_CYCLE_S / 2
         self._full_due_s = host.monotonic_s + pause_s
         self._log_exits(seen)

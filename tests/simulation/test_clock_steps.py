@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from optimizer.model import Reason, Resource
-from tests.fakes import FakeHost
+from tests.fakes import FakeHost, policy
 from tests.simulation.rig import Rig
 
 DAY_S = 86_400
@@ -94,3 +94,12 @@ def test_a_step_while_memory_runs_short_costs_less_than_a_second() -> None:
     host.set_clock(-3600.0)
     rig.run_for(0.7)
     assert host.held[Resource.MEMORY] < 3 << 30
+
+
+def test_on_a_calm_host_too_the_cycle_that_only_measures_is_followed_by_another_at_once() -> None:
+    """Without load on the CPU nothing moves, so the next cycle would come after 0.9 s."""
+    rig = Rig(rules=policy(cpu=0.0))
+    begun_s = rig.host.now_s
+    rig.live(0.05)
+    assert [plan.memory.reason for plan in rig.host.plans] == [Reason.MEASURING, Reason.RISING]
+    assert rig.host.now_s - begun_s < 0.3
