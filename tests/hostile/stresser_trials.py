@@ -27,6 +27,8 @@ STORM_S = 16.0
 """Longer than the window in which five ends trip a resource."""
 CALM_S = 3.0
 """Between two faults of a resource, so that it is never tripped by the trials themselves."""
+CREW_S = 0.5
+"""A crew has forked all its workers within this time after the last of them, on a busy host too."""
 FAULTS = {
     "cpu": ("stop worker", "kill crew", "stop crew", "kill worker"),
     "memory": ("stop crew", "kill worker", "stop worker", "kill crew", "oom"),
@@ -133,11 +135,14 @@ class Faults:
         workers = self._observer.stressers(kind, crews=False)
         if kind == "disk":
             return self._scene.on_disk_bytes() > MIB
+        # One that is seen only after the fault would be taken for its successor.
+        if not workers or time.monotonic() < max(one.at_s for one in workers) + CREW_S:
+            return False
         if kind == "memory":
             held_bytes = sum(one.status("RssAnon") for one in workers)
             # An overflow needs some that are still growing.
-            return bool(workers) and (held_bytes > _LOADED_BYTES or self._what(kind) == "oom")
-        return bool(workers)
+            return held_bytes > _LOADED_BYTES or self._what(kind) == "oom"
+        return True
 
     def _back_s(self, kind: str, after_s: float) -> float | None:
         """Since when there is another one of that kind.
