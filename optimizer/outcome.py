@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from array import array
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -115,6 +116,19 @@ class Past(NamedTuple):
     utc_s: float
     span_s: float
     usage: PerResource[tuple[float | None, float | None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Rows of the history as columns, in the order in which they were written.
+
+    A row covers the `span_s` seconds that end at `utc_s`. `of` has three
+    values of each row in turn: total, own, setpoint; negative where unknown.
+    """
+
+    utc_s: array[float]
+    span_s: array[float]
+    of: PerResource[array[float]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ def read_means(path: Path, now_utc_s: float, days: float) -> PeriodMeans:
     Raises HistoryError, with what to do, when there is no file
     or it cannot be read.
     """
-    with _reading(path) as (db, _):
+    with reading(path) as (db, _):
         rows, *sums = db.execute(SUMS, (now_utc_s - days * DAY_S, now_utc_s)).fetchone()
     return period_means(rows, sums, days)
 
@@ -34,15 +34,18 @@ def read_events(path: Path, from_utc_s: float, to_utc_s: float) -> tuple[Event, 
     A file of an older program, which noted none, has none. Raises HistoryError
     as `read_means` does.
     """
-    with _reading(path) as (db, version):
+    with reading(path) as (db, version):
         if version < history_events.SINCE_VERSION:
             return ()
         return history_events.between(db, from_utc_s, to_utc_s)
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[tuple[sqlite3.Connection, int]]:
-    """A connection that only reads, and the schema version; raises HistoryError."""
+def reading(path: Path) -> Iterator[tuple[sqlite3.Connection, int]]:
+    """A connection that only reads, and the schema version; raises HistoryError.
+
+    Within, an error of the file becomes one, too, with what to do.
+    """
     uri = f"{path.absolute().as_uri()}?mode=ro"
     try:
         with closing(sqlite3.connect(uri, uri=True, timeout=READ_TIMEOUT_S)) as db:

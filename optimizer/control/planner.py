@@ -78,7 +78,7 @@ class Planner:
     def fits(self, policy: Policy, interval_s: float) -> bool:
         """Whether the windows are those of the policy; if not, a new planner is needed."""
         return interval_s == self._interval_s and all(
-            _goal(resource, policy) == lane.goal for resource, lane in self._lanes.items()
+            goal_of(resource, policy) == lane.goal for resource, lane in self._lanes.items()
         )
 
     def take(self, sample: Sample, plan: Plan, policy: Policy) -> PerResource[Outlook]:
@@ -218,7 +218,7 @@ class Planner:
         return lane.full_in_days
 
 
-def _goal(resource: Resource, policy: Policy) -> Goal:
+def goal_of(resource: Resource, policy: Policy) -> Goal:
     """The goal that is judged; for others the window of those, so that all is shown alike."""
     goals = policy.terms.goals
     goal = goals.of(resource)
@@ -235,7 +235,7 @@ def _most(resource: Resource, policy: Policy) -> float:
 
 def _lane(resource: Resource, policy: Policy, interval_s: float) -> Lane:
     return Lane(
-        _goal(resource, policy),
+        goal_of(resource, policy),
         policy.terms,
         policy.target.of(resource),
         _most(resource, policy),
@@ -245,5 +245,5 @@ def _lane(resource: Resource, policy: Policy, interval_s: float) -> Lane:
 
 def needed_days(policy: Policy) -> float:
     """How many days of samples a planner wants to know from before."""
-    days = [_goal(resource, policy).window_days for resource in Resource]
+    days = [goal_of(resource, policy).window_days for resource in Resource]
     return max(days)

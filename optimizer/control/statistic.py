@@ -14,7 +14,7 @@ from optimizer.orders import Gaps, Goal, Kind, Statistic
 
 COVERAGE_ENOUGH = 0.95
 """With less of the window known, the bounds are shown beside the figure."""
-_FLOAT_STEP = 2.0**-23
+FLOAT_STEP = 2.0**-23
 """Relative spacing of the stored four-byte values: a target stored so may come out this lower."""
 
 
@@ -33,7 +33,7 @@ class Figure:
 
     def meets(self, target: float) -> bool | None:
         """Whether the figure reaches the target; None when nothing is known."""
-        return None if self.ratio is None else self.ratio >= target * (1.0 - _FLOAT_STEP)
+        return None if self.ratio is None else self.ratio >= target * (1.0 - FLOAT_STEP)
 
 
 def rank(count: int, percent: float) -> int:

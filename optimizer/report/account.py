@@ -30,7 +30,7 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Day:
-    """A UTC day: its means, and the judged window that ends with it (or now, in the last one).
+    """A whole UTC day: its means, and the judged window that ends with it (or now, in the last).
 
     `figure` is None when the policy does not judge the resource; `met` also
     when nothing is known.
@@ -46,7 +46,10 @@ class Day:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """Part of the known time (0 to 1) in which the utilisation lay in [low, high)."""
+    """Part of the known time (0 to 1) in which the utilisation lay in [low, high).
+
+    The last class has the upper bound, too.
+    """
 
     low_ratio: float
     high_ratio: float
@@ -59,11 +62,12 @@ class ResourceAccount:
     """One resource over the period.
 
     `statistic` (`mean`, `p95`, `peak`) is None when the policy does not judge
-    it; `figure` is the judged one of the window that ends now, `organic_figure`
-    what it would be without our load. `stretches` cover the whole period in
-    order and are of equal length. `hour_of_week` has 168 (total, organic), from
-    Monday 00:00 UTC on. `capacity` is CPUs or bytes, None where it is not
-    known; `own_core_hours` only for the CPU. `below_hours` is how long the
+    it; `figure` is that of the window that ends now (a mean where none is
+    judged), `organic_figure` what it would be without our load.
+    `stretches` cover the whole period in order and are of equal length.
+    `hour_of_week` has 168 (total, organic), from Monday 00:00 UTC on.
+    `capacity` is CPUs or bytes, None where it is not known; `own_core_hours`
+    only for the CPU. `below_hours` is how long the
     total was known to be below the target. `organic_p95_ratio` and
     `organic_peak_ratio` are of the rows of the period.
     """
@@ -90,6 +94,11 @@ class ResourceAccount:
     distribution: tuple[Share, ...]
     hour_of_week: tuple[tuple[float | None, float | None], ...]
 
+    @property
+    def judged(self) -> bool:
+        """Whether the policy judges it; with a target of 0 it is only watched."""
+        return self.statistic is not None and self.target_ratio > 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
@@ -97,6 +106,8 @@ class Account:
 
     `met` is the policy's verdict over all resources, by its combination; None
     when it cannot be told. `gap_policy` says how missing minutes count.
+    `first_utc_s` is when the first row of the period began, None without any:
+    on a new host that, not a fault, is why the coverage is low.
     """
 
     host: str
@@ -113,6 +124,7 @@ class Account:
     size_class: str
     from_utc_s: float
     to_utc_s: float
+    first_utc_s: float | None
     days: float
     of: PerResource[ResourceAccount]
     met: bool | None
