@@ -19,6 +19,7 @@ COMMANDS = {
     "status": ("status", "what is held now, and why"),
     "plan": ("plan", "dry run: what it would do now, and why"),
     "simulate": ("simulate", "what a tenant's trace would look like with load: policy met, cost"),
+    "report": ("report", "target met or not, coverage, own and organic load; CSV, JSON"),
     "policies": ("policies", "who judges by what, with source and date"),
     "check-config": ("check_config", "every fault of the configuration; exit 0 or 78"),
     "doctor": ("doctor", "what is wrong here, and the remedy for each"),

@@ -88,9 +88,26 @@ def _sizes(_: int) -> tuple[int, int | None]:
 
 def derive(settings: Settings, machine: Machine, previous: Scope | None = None) -> Derived:
     """What the settings mean on this machine: targets, limits, filesystems."""
+    settled = Settled(
+        policy=policy_of(settings, machine),
+        interval_s=settings.check_interval_seconds,
+        period_days=settings.monitor_period_days,
+    )
+    return Derived(
+        settled=settled,
+        scope=disk_scope(settings, previous),
+        cpu_scope=settings.cpu_scope,
+        memory_scope=settings.memory_scope,
+        memory_shards=memory_shards(settings, machine.memory_bytes),
+        disk_allowed=settings.disk_allow or frozenset(),
+    )
+
+
+def policy_of(settings: Settings, machine: Machine) -> Policy:
+    """Targets and limits; looks at no filesystem."""
     preset = PRESETS[settings.policy]
     terms = _terms(settings, preset, machine)
-    policy = Policy(
+    return Policy(
         target=_targets(settings, machine, preset, terms),
         terms=terms,
         ceiling=PerResource(
@@ -109,19 +126,6 @@ def derive(settings: Settings, machine: Machine, previous: Scope | None = None) 
         steal_max_ratio=settings.cpu_steal_max / 100,
         own_hours_max=settings.cpu_own_hours_max or None,
         hold_off_s=settings.hold_off_seconds,
-    )
-    settled = Settled(
-        policy=policy,
-        interval_s=settings.check_interval_seconds,
-        period_days=settings.monitor_period_days,
-    )
-    return Derived(
-        settled=settled,
-        scope=disk_scope(settings, previous),
-        cpu_scope=settings.cpu_scope,
-        memory_scope=settings.memory_scope,
-        memory_shards=memory_shards(settings, machine.memory_bytes),
-        disk_allowed=settings.disk_allow or frozenset(),
     )
 
 

@@ -122,6 +122,7 @@ PARTS = {
     },
     "optimizer.adapters.history_account": {
         "optimizer.adapters.history_events",
+        "optimizer.adapters.history_file",
         "optimizer.adapters.history_reading",
     },
     "optimizer.adapters.history_file": {"optimizer.adapters.history_events"},

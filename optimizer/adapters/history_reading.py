@@ -41,14 +41,16 @@ def read_events(path: Path, from_utc_s: float, to_utc_s: float) -> tuple[Event, 
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[tuple[sqlite3.Connection, int]]:
+def reading(
+    path: Path, timeout_s: float = READ_TIMEOUT_S
+) -> Iterator[tuple[sqlite3.Connection, int]]:
     """A connection that only reads, and the schema version; raises HistoryError.
 
     Within, an error of the file becomes one, too, with what to do.
     """
     uri = f"{path.absolute().as_uri()}?mode=ro"
     try:
-        with closing(sqlite3.connect(uri, uri=True, timeout=READ_TIMEOUT_S)) as db:
+        with closing(sqlite3.connect(uri, uri=True, timeout=timeout_s)) as db:
             yield db, refuse_newer(db, path)
     except FILE_ERRORS as exc:
         with suppress(OSError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from typing import Any
@@ -47,7 +48,7 @@ def execute(args: argparse.Namespace) -> int:
         while True:
             places = where_running(found.directories)
             document = _document(places, found.loaded.settings)
-            text = json.dumps(document, indent=2) if args.json else _words(document)
+            text = json.dumps(document, indent=2) if args.json else _shown(document, places)
             if args.watch and not args.json and sys.stdout.isatty():
                 print("\x1b[H\x1b[2J", end="")
             print(text, flush=True)
@@ -118,6 +119,21 @@ def _means(places: Directories, days: float) -> dict[str, Any]:
         }
         for resource in Resource
     } | {"days": means.days, "rows": means.rows}
+
+
+def _shown(document: dict[str, Any], places: Directories) -> str:
+    """The status in words, and the last day as the history has it, if it can be read."""
+    from optimizer.adapters.history_account import read_last_day
+    from optimizer.report.spark import last_day, pieces_of, shows_blocks
+
+    now_s = time.time()
+    try:
+        past = read_last_day(places.state / HISTORY_NAME, now_s)
+    except HistoryError:
+        past = []  # what is wrong with it is said by the status itself
+    width, blocks = shutil.get_terminal_size().columns, shows_blocks(sys.stdout.encoding)
+    drawn = last_day(pieces_of(past), now_s, width=width, blocks=blocks)
+    return "\n".join([_words(document).rstrip("\n"), *(["", *drawn] if drawn else [])])
 
 
 def _words(document: dict[str, Any]) -> str:

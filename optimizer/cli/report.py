@@ -1,0 +1,212 @@
+"""`optimizer report`: what the host did in a period, and how its policy judges that."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import platform
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from optimizer.cli.common import (
+    EXIT_FAILED,
+    EXIT_OK,
+    Configured,
+    as_far_as_good,
+    say_faults,
+    where_running,
+)
+from optimizer.cli.common import define as define_common
+from optimizer.errors import ConfigError, OptimizerError
+
+if TYPE_CHECKING:
+    from optimizer.directories import Directories
+    from optimizer.model import PerResource
+    from optimizer.report.account import Account
+    from optimizer.report.account_text import Style
+    from optimizer.report.assemble import Subject
+
+STDOUT = "-"
+_LONGEST_DAYS = 366
+_EXIT_USAGE = 2
+_DISTRIBUTION = "cloud-resource-optimizer"
+
+
+def define(parser: argparse.ArgumentParser, _name: str) -> None:
+    """Add this command's options."""
+    from optimizer.report.account_json import COLUMNS
+
+    define_common(parser)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "columns of --csv, one row for each day and resource:\n" + "\n".join(
+        f"  {name:24} {meaning}" for name, meaning in COLUMNS.items()
+    )
+    parser.add_argument(
+        "--days",
+        type=_days,
+        metavar="N",
+        help="so many days back from now (default: MONITOR_PERIOD_DAYS)",
+    )
+    parser.add_argument("--csv", metavar="FILE", help="for auditors; - is the standard output")
+    parser.add_argument("--json", metavar="FILE", help="for programs; - is the standard output")
+    parser.set_defaults(execute=execute)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Print the report, or write the files that are asked for."""
+    from optimizer.report import account_json
+    from optimizer.report.account_text import text
+
+    wanted = [(args.csv, account_json.table), (args.json, account_json.document)]
+    asked = [(target, make) for target, make in wanted if target is not None]
+    if sum(target == STDOUT for target, _ in asked) > 1:
+        print("optimizer: only one of --csv and --json can be -; name a file", file=sys.stderr)
+        return _EXIT_USAGE
+    try:
+        found = as_far_as_good(args)
+    except ConfigError as exc:
+        return say_faults(exc)
+    account = account_of(found, args.days, time.time())
+    if not asked:
+        _print(text(account, style()))
+        return EXIT_OK
+    for target, make in asked:
+        content = make(account)
+        if target == STDOUT:
+            _print(content)
+        elif not _written(Path(target), content):
+            return EXIT_FAILED
+    return EXIT_OK
+
+
+def account_of(found: Configured, days: float | None, now_s: float) -> Account:
+    """The account of the daemon that runs, or of the one that this configuration is for.
+
+    Raises HistoryError, and OptimizerError where numpy is missing.
+    """
+    from optimizer.adapters.history_account import read_account
+    from optimizer.adapters.history_file import DAY_S
+    from optimizer.directories import HISTORY_NAME
+    from optimizer.report.assemble import assemble, reading_from
+
+    places = where_running(found.directories)
+    days = days or found.loaded.settings.monitor_period_days
+    subject = _subject(found, places)
+    columns, events = read_account(
+        places.state / HISTORY_NAME,
+        reading_from(subject.policy, days, now_s),
+        now_s,
+        now_s - days * DAY_S,
+    )
+    try:
+        return assemble(columns, events, subject, days=days, to_utc_s=now_s)
+    except ImportError as exc:
+        raise OptimizerError(
+            f"reports need numpy, which {sys.executable} cannot import ({exc}): run ./start.sh "
+            "once, or pip install numpy"
+        ) from exc
+
+
+def style() -> Style:
+    """What the terminal of this process can show; https://no-color.org."""
+    from optimizer.report.account_text import Style
+    from optimizer.report.spark import shows_blocks
+
+    is_terminal = sys.stdout.isatty()
+    dull = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    return Style(
+        width=shutil.get_terminal_size().columns,
+        blocks=shows_blocks(sys.stdout.encoding),
+        colour=is_terminal and not dull and sys.platform != "win32",
+    )
+
+
+def _subject(found: Configured, places: Directories) -> Subject:
+    from optimizer.derive import look, policy_of
+    from optimizer.report.assemble import Subject
+
+    settings = found.loaded.settings
+    machine = look(settings)
+    return Subject(
+        host=platform.node() or "unknown",
+        version=_version(),
+        policy=policy_of(settings, machine),
+        interval_s=settings.check_interval_seconds,
+        cpus=machine.cpus,
+        nominal_memory_gb=machine.nominal_memory_gb,
+        size_class=machine.host_class.value,
+        capacity=_capacities(places, float(machine.cpus), float(machine.memory_bytes)),
+    )
+
+
+def _capacities(places: Directories, cpus: float, memory: float) -> PerResource[float | None]:
+    """As the daemon that runs says; without one those of the machine, and no disk's."""
+    from optimizer.adapters import status_file
+    from optimizer.directories import STATUS_NAME
+    from optimizer.model import PerResource
+    from optimizer.report.fields import mapping, number
+
+    resources = mapping(status_file.read(places.runtime / STATUS_NAME) or {}, "resources")
+
+    def said(name: str) -> float | None:
+        return number(mapping(resources, name), "capacity") or None
+
+    return PerResource(cpu=said("cpu") or cpus, memory=said("memory") or memory, disk=said("disk"))
+
+
+def _version() -> str:
+    """As installed, or as the checkout says that this runs from."""
+    import configparser
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.version(_DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        setup = configparser.ConfigParser()
+        setup.read(Path(__file__).resolve().parent.parent.parent / "setup.cfg", encoding="utf-8")
+        return setup.get("metadata", "version", fallback="unknown")
+
+
+def _print(content: str) -> None:
+    """Print it whatever the encoding of the standard output."""
+    encoding = sys.stdout.encoding or "ascii"
+    print(content.encode(encoding, "replace").decode(encoding), end="", flush=True)
+
+
+def _written(path: Path, content: str) -> bool:
+    """Whether it could be written; a device or a folder is left as it is."""
+    from optimizer.atomic import replace_file
+
+    try:
+        place = path.resolve()
+        if place.exists() and not place.is_file():
+            what = "a directory" if place.is_dir() else "no regular file"
+            message = (
+                f"cannot write {path}: it is {what}; name a file, or - for the standard output"
+            )
+            print(f"optimizer: {message}", file=sys.stderr)
+            return False
+        replace_file(place, content.encode(), durable=True)
+    except OSError as exc:
+        why = exc.strerror or exc
+        message = f"cannot write {path}: {why}; name a file in a directory that you may write to"
+        print(f"optimizer: {message}", file=sys.stderr)
+        return False
+    return True
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = math.nan
+    if not 0 < days <= _LONGEST_DAYS:
+        message = (
+            f"{text!r} is no number of days above 0 and up to {_LONGEST_DAYS}; write for example 7"
+        )
+        raise argparse.ArgumentTypeError(message)
+    return days
