@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from optimizer.adapters.history import SqliteHistory
+from optimizer.adapters.history import BACKLOG_ROWS, SqliteHistory
 from optimizer.model import Decision, PerResource, Reason, Resource, Sample, Utilisation
 from optimizer.outcome import Event, Record
 from tests.fakes import FakeLog
@@ -53,11 +53,15 @@ def record(
 
 
 def written(path: Path, records: Iterable[Record], events: Iterable[Event] = ()) -> Path:
-    """A history of these, closed in good order; all of it in one transaction."""
+    """A history of these, closed in good order."""
     path.parent.mkdir(parents=True, exist_ok=True)
     history = SqliteHistory(path, period_days=3660, log=FakeLog())
-    # Written together: a commit each would take seconds.
-    history._backlog.extend(records)
+    rows = list(records)
+    for start in range(0, len(rows), BACKLOG_ROWS):
+        # Written together: a commit each would take seconds.
+        *waiting, last = rows[start : start + BACKLOG_ROWS]
+        history._backlog.extend(waiting)
+        assert history.append(last)
     for event in events:
         history.note(event)
     history.close()

@@ -275,7 +275,7 @@ def test_means_shares_and_sums_agree_with_each_other(given_rows: list[Row], days
         assert sum(share.total for share in one.distribution) == pytest.approx(1.0)
         assert sum(share.organic for share in one.distribution) == pytest.approx(1.0)
         assert one.own_core_hours is not None
-        if all(later[0] > row[0] for row, later in itertools.pairwise(given_rows)):
+        if all(b[0] - b[1] > a[0] - 0.01 for a, b in itertools.pairwise(given_rows)):
             assert known_s == pytest.approx(one.coverage * days * DAY_S, abs=1.0)
             assert one.own_core_hours * HOUR_S == pytest.approx(
                 one.own_ratio * 2 * known_s, rel=1e-3, abs=5
