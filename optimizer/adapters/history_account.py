@@ -19,7 +19,6 @@ QUICK_S = 0.3
 _DAY_ROWS = 100_000
 """A day has fewer seconds: so many rows from the last one back hold the last day."""
 _MINUTE = "(utc_s + 59) / 60"
-_WHERE = "FROM sample WHERE utc_s > ? AND utc_s <= ? AND span_s > 0 ORDER BY {order}"
 
 
 def _minute_means(name: str) -> str:
@@ -73,14 +72,8 @@ def read_last_day(path: Path, now_utc_s: float) -> list[Past]:
 def columns(db: sqlite3.Connection, version: int, from_utc_s: float, to_utc_s: float) -> Columns:
     """The rows of that time within a transaction; raises sqlite3.Error or HistoryError."""
     span = (from_utc_s, to_utc_s)
-    # Without `written`, files of version 1 have one row for each second.
-    where = _WHERE.format(order="written" if version >= SINCE_VERSION else "utc_s")
     try:
-        times = array("d", chain.from_iterable(db.execute(f"SELECT utc_s, span_s {where}", span)))
-        cpu, memory, disk = (
-            array("d", chain.from_iterable(db.execute(_of(resource, where), span)))
-            for resource in Resource
-        )
+        times, cpu, memory, disk = (values(db, query, span) for query in queries(version))
     except TypeError as exc:
         message = f"the history holds a value that is no number: {exc}; restore a backup"
         raise HistoryError(message) from exc
@@ -88,10 +81,20 @@ def columns(db: sqlite3.Connection, version: int, from_utc_s: float, to_utc_s: f
     return Columns(utc_s=times[::2], span_s=times[1::2], of=of)
 
 
-def _of(resource: Resource, where: str) -> str:
-    name = resource.value
-    known = f"{name} IS NOT NULL AND {name}_own IS NOT NULL"
-    return (
-        f"SELECT CASE WHEN {known} THEN {name} ELSE -1 END, IFNULL({name}_own, -1),"
-        f" IFNULL({name}_setpoint, -1) {where}"
-    )
+def queries(version: int) -> list[str]:
+    """The end and length of each row; then total, own and setpoint of each resource, or -1."""
+    # Without `written`, files of version 1 have one row for each second.
+    order = "written" if version >= SINCE_VERSION else "utc_s"
+    chosen = ["utc_s, span_s"]
+    for resource in Resource:
+        names = (resource.value, f"{resource.value}_own", f"{resource.value}_setpoint")
+        chosen.append(", ".join(f"IFNULL({name}, -1)" for name in names))
+    return [
+        f"SELECT {what} FROM sample WHERE utc_s > ? AND utc_s <= ? AND span_s > 0 ORDER BY {order}"  # noqa: S608
+        for what in chosen
+    ]
+
+
+def values(db: sqlite3.Connection, query: str, span: tuple[float, float]) -> array[float]:
+    """All values of all rows in turn; raises TypeError when one is no number."""
+    return array("d", chain.from_iterable(db.execute(query, span)))

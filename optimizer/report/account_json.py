@@ -37,11 +37,11 @@ COLUMNS = {
 
 
 def document(account: Account) -> str:
-    """The whole account as one JSON object; ratios 0 to 1, null where unknown, times in UTC s."""
+    """The whole account as a JSON object; ratios 0 to 1, null where unknown, times in UTC s."""
     facts = {"schema": SCHEMA, "version": VERSION, "program_version": account.version}
     whole = asdict(account)
     del whole["version"]
-    return json.dumps(facts | whole, indent=1, default=_value, ensure_ascii=False) + "\n"
+    return json.dumps(facts | whole, default=_value, ensure_ascii=False) + "\n"
 
 
 def _value(value: object) -> object:
