@@ -135,7 +135,10 @@ def _days(account: Account, style: Style) -> list[str]:
     if not known:
         return []
     head = "".join(f" {one.resource.value:>6}{'window':>7}{'':9}" for one in shown)
-    lines = [f"{'day (UTC)':10}{head}".rstrip()]
+    lines = [
+        "the mean of each day, the judged window that ends with it, and its verdict",
+        f"{'day (UTC)':10}{head}".rstrip(),
+    ]
     partial = False
     for place in every[known[0] :]:
         days = [one.days[place] for one in shown]
@@ -185,9 +188,11 @@ def _pieces(stretches: tuple[Stretch, ...]) -> list[Piece]:
 
 def _named(name: str, words: str, style: Style, colour: str = "") -> list[str]:
     """Words wrapped beside a name."""
-    wrapped = textwrap.wrap(words, max(40, style.width - _NAME), break_on_hyphens=False) or [""]
+    # A number stays on the line of its percent sign.
+    glued = words.replace(" %", "\0%")
+    wrapped = textwrap.wrap(glued, max(40, style.width - _NAME), break_on_hyphens=False) or [""]
     return [
-        f"{name if not place else '':{_NAME}}{_painted(one, colour, style)}"
+        f"{name if not place else '':{_NAME}}{_painted(one.replace(chr(0), ' '), colour, style)}"
         for place, one in enumerate(wrapped)
     ]
 

@@ -64,7 +64,7 @@ def sentences(account: Account, language: str) -> list[str]:
     said = [_say(one, words) for one in needs]
     known_days = min(account.of.of(one.resource).coverage for one in needs) * account.days
     said.append(words["basis"].format(days=f"{known_days:.1f}", free=f"{100 * FREE_RATIO:.0f}"))
-    if known_days < ENOUGH_DAYS:
+    if round(known_days, 1) < ENOUGH_DAYS:
         said.append(words["short"])
     if any(one.suggested is not None and one.suggested < one.has for one in needs):
         said.append(words["class"])

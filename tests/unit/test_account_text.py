@@ -127,6 +127,14 @@ def test_a_month_is_summed_up() -> None:
     assert "\x1b" not in shown
 
 
+def test_others_never_use_less_than_nothing() -> None:
+    """The counters are read apart, so own may come out above the total: organic is 0 then."""
+    found = account(hours(10, (0.2, 0.3))).of.cpu
+    assert (found.organic_ratio, found.organic_p95_ratio, found.organic_peak_ratio) == (0, 0, 0)
+    assert found.organic_figure.ratio == 0
+    assert found.distribution[0].organic == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize("width", [80, 120])
 def test_no_line_is_longer_than_the_terminal(width: int) -> None:
     """At the usual widths, with the longest words in it."""
