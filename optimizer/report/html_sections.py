@@ -176,13 +176,13 @@ def _facts(of: ResourceAccount, words: Words) -> str:
 
 
 def _size(of: ResourceAccount, ratio: float | None) -> str:
-    """` = 3.2 GB` of a memory or disk of known size; a share of the CPUs says no more."""
+    """` = 3.2 GiB` of a memory or disk of known size; a share of the CPUs says no more."""
     if ratio is None or of.capacity is None or of.resource is Resource.CPU:
         return ""
-    return f" = {amount(ratio * of.capacity / _GIB)} GB"
+    return f" = {amount(ratio * of.capacity / _GIB)} GiB"
 
 
 def _measure(of: ResourceAccount, capacity: float, words: Words) -> str:
     if of.resource is Resource.CPU:
         return words.cpus.format(count=amount(capacity))
-    return words.gigabytes.format(count=amount(capacity / _GIB))
+    return f"{amount(capacity / _GIB)} GiB"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 from optimizer.control.statistic import Figure
 from optimizer.model import PerResource, Resource
@@ -209,6 +210,7 @@ def account(
     )
 
 
+@cache
 def month() -> Account:
     """Thirty busy days: CPU met, memory missed, disk not judged; two days unknown."""
     gap = (6.0, 4.0)
@@ -229,6 +231,7 @@ def _even(load: Load, utc_s: float) -> tuple[float, float] | None:
     return None if found is None else (0.31 + found[0] / 20, 0.08 - found[0] / 20)
 
 
+@cache
 def lasting(days: float) -> Account:
     """All met, for any number of days."""
     return account(
@@ -241,6 +244,7 @@ def lasting(days: float) -> Account:
     )
 
 
+@cache
 def empty() -> Account:
     """Nothing was ever recorded."""
     nothing: Load = lambda _: None  # noqa: E731 - a load like the others
@@ -254,6 +258,7 @@ def empty() -> Account:
     )
 
 
+@cache
 def holed() -> Account:
     """Only two fifths known."""
     load = gapped(busy(0.40), (29, 20), (15, 9), (4, 1))
@@ -267,6 +272,7 @@ def holed() -> Account:
     )
 
 
+@cache
 def crowded() -> Account:
     """Ten thousand events, of all kinds."""
     kinds = list(EventKind)
