@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,10 @@ FLAGS = (
     "--remote-debugging-pipe",
 )
 _ON_3_AND_4 = (
-    "import os, sys; read, write = map(int, sys.argv[1:3]);"
-    "a, b = os.dup(read), os.dup(write);"
-    "os.dup2(a, 3); os.dup2(b, 4); os.execvp(sys.argv[3], sys.argv[3:])"
+    # First out of the way: one of them may be 3 or 4 itself.
+    "import fcntl, os, sys;"
+    "read, write = (fcntl.fcntl(int(fd), fcntl.F_DUPFD, 10) for fd in sys.argv[1:3]);"
+    "os.dup2(read, 3); os.dup2(write, 4); os.execvp(sys.argv[3], sys.argv[3:])"
 )
 
 
@@ -105,15 +106,21 @@ class Tab:
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._next())
 
-    def value(self, expression: str) -> Any:
-        """What a JavaScript expression gives in the page; its own policy does not bind this."""
-        found = self.send("Runtime.evaluate", expression=expression, returnByValue=True)
+    def value(self, expression: str, *, wait: bool = False) -> Any:
+        """What a JavaScript expression gives in the page; its own policy does not bind this.
+
+        `wait`: it is a promise. Raises AssertionError where it throws.
+        """
+        found = self.send(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=wait
+        )
+        assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
-    def screenshot(self, *, whole: bool = False) -> bytes:
-        """As PNG."""
-        found = self.send("Page.captureScreenshot", captureBeyondViewport=whole)
-        return base64.b64decode(found["data"])
+    def screenshot(self, *, clip: Mapping[str, float] | None = None) -> bytes:
+        """As PNG: what is in the window, or a rectangle (x, y, width, height) of the page."""
+        area = {"clip": {**clip, "scale": 1}, "captureBeyondViewport": True} if clip else {}
+        return base64.b64decode(self.send("Page.captureScreenshot", **area)["data"])
 
     def printed(self) -> bytes:
         """As PDF on A4."""
