@@ -53,6 +53,10 @@ def define(parser: argparse.ArgumentParser, _name: str) -> None:
     )
     parser.add_argument("--csv", metavar="FILE", help="for auditors; - is the standard output")
     parser.add_argument("--json", metavar="FILE", help="for programs; - is the standard output")
+    parser.add_argument("--html", metavar="FILE", help="for people, as one page with pictures")
+    parser.add_argument(
+        "--lang", choices=("en", "zh"), default="en", help="language of --html (default: en)"
+    )
     parser.set_defaults(execute=execute)
 
 
@@ -60,11 +64,21 @@ def execute(args: argparse.Namespace) -> int:
     """Print the report, or write the files that are asked for."""
     from optimizer.report import account_json
     from optimizer.report.account_text import text
+    from optimizer.report.html import page
 
-    wanted = [(args.csv, account_json.table), (args.json, account_json.document)]
+    def html(account: Account) -> str:
+        return page(account, args.lang)
+
+    wanted = [
+        (args.csv, account_json.table),
+        (args.json, account_json.document),
+        (args.html, html),
+    ]
     asked = [(target, make) for target, make in wanted if target is not None]
     if sum(target == STDOUT for target, _ in asked) > 1:
-        print("optimizer: only one of --csv and --json can be -; name a file", file=sys.stderr)
+        print(
+            "optimizer: only one of --csv, --json and --html can be -; name a file", file=sys.stderr
+        )
         return _EXIT_USAGE
     try:
         found = as_far_as_good(args)
