@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
 
-from optimizer.report.account import Day, ResourceAccount
-from optimizer.report.html_figures import DAY_S, beside, percent, stamp, total_of
+from optimizer.report.account import ResourceAccount
+from optimizer.report.html_figures import DAY_S, judged, percent, stamp, total_of, weak
 from optimizer.report.html_plot import across, key, picture
 from optimizer.report.html_words import Words
 
@@ -39,18 +38,14 @@ def calendar(of: ResourceAccount, words: Words) -> str:
         for met in (True, False, None)
         if any(day.met is met for day in of.days)
     )
+    dashed = (
+        f"; {words.weak}" if drawn is _table and any(weak(day.figure) for day in of.days) else ""
+    )
     return (
         f"<h3>{words.days}</h3><figure>"
-        f'<p class="keys">{shown}<span>{words.days_note}</span></p>{drawn(of, words)}</figure>'
+        f'<p class="keys">{shown}<span>{words.days_note}{dashed}</span></p>'
+        f"{drawn(of, words)}</figure>"
     )
-
-
-def _judged(day: Day, target: float) -> str:
-    if day.figure is None or day.figure.ratio is None:
-        return percent(None)
-    if day.met is None:
-        return percent(day.figure.ratio)
-    return beside(day.figure.ratio, target, day.met)
 
 
 def _table(of: ResourceAccount, words: Words) -> str:
@@ -59,9 +54,10 @@ def _table(of: ResourceAccount, words: Words) -> str:
     for number, day in enumerate(of.days):
         form = "day" if number == 0 or stamp(day.start_utc_s, words, "%d") == "01" else "%d"
         date = stamp(day.start_utc_s, words, form).lstrip("0")
-        figure = _judged(day, of.target_ratio).removesuffix(" %")
+        figure = judged(day.figure, of.target_ratio, day.met).removesuffix(" %")
+        kind = CLASSES[day.met] + (" weak" if weak(day.figure) else "")
         cells.append(
-            f'<td class="{CLASSES[day.met]}"><i aria-hidden="true">{SIGNS[day.met]}</i>'
+            f'<td class="{kind}"><i aria-hidden="true">{SIGNS[day.met]}</i>'
             f"<span>{date}</span> <b>{figure}</b>"
             f'<span class="said">{verdict_word(day.met, words)}</span></td>'
         )
@@ -83,7 +79,7 @@ def _strip(of: ResourceAccount, words: Words) -> str:
         week, row = divmod(offset + number, 7)
         title = (
             f"{stamp(day.start_utc_s, words, '%Y-%m-%d')}: "
-            f"{_judged(day, of.target_ratio)}, {verdict_word(day.met, words)}"
+            f"{judged(day.figure, of.target_ratio, day.met)}, {verdict_word(day.met, words)}"
         )
         cells.append(
             f'<rect class="{CLASSES[day.met]}" x="{across(week / weeks)}" '
@@ -111,29 +107,33 @@ def _strip(of: ResourceAccount, words: Words) -> str:
 
 def figures(of: ResourceAccount, words: Words) -> str:
     """All days with their figures, folded."""
-    judged = of.judged
     heads = [words.date, words.total, words.organic, words.own, words.covered.format(coverage="")]
-    heads += [words.judged, words.verdict] if judged else []
+    heads += [words.judged, words.window_known, words.verdict] if of.judged else []
     head = "".join(f'<th scope="col">{name.strip()}</th>' for name in heads)
     return (
         f"<details><summary>{words.figures}</summary>"
         f'<div class="wide"><table class="list num"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(_rows(of.days, of.target_ratio, judged, words))}</tbody></table></div>"
+        f"<tbody>{''.join(_rows(of, words))}</tbody></table></div>"
         "</details>"
     )
 
 
-def _rows(days: Sequence[Day], target: float, judged: bool, words: Words) -> list[str]:
+def _rows(of: ResourceAccount, words: Words) -> list[str]:
     found = []
-    for day in days:
+    for day in of.days:
         values = [
             percent(total_of(day.organic_ratio, day.own_ratio)),
             percent(day.organic_ratio),
             percent(day.own_ratio),
             percent(day.coverage),
         ]
-        if judged:
-            values += [_judged(day, target), f"{SIGNS[day.met]} {verdict_word(day.met, words)}"]
+        if of.judged:
+            window = None if day.figure is None else day.figure.coverage
+            values += [
+                judged(day.figure, of.target_ratio, day.met),
+                percent(window),
+                f"{SIGNS[day.met]} {verdict_word(day.met, words)}",
+            ]
         cells = "".join(f"<td>{value}</td>" for value in values)
         date = stamp(day.start_utc_s, words, "%Y-%m-%d")
         found.append(f'<tr><th scope="row">{date}</th>{cells}</tr>')

@@ -11,7 +11,7 @@ from optimizer.report.html_figures import TEXT_CHARS, lasting, safe
 from optimizer.report.html_plot import across, key, titled
 from optimizer.report.html_words import Words
 
-LISTED = 200
+LISTED = 150
 """The list shows the newest so many."""
 ENDS: dict[EventKind, frozenset[EventKind]] = {
     EventKind.STOPPED: frozenset({EventKind.STARTED, EventKind.RESTARTED}),

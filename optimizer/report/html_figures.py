@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from html import escape
 
 from optimizer import durations
+from optimizer.control.statistic import COVERAGE_ENOUGH, Figure
 from optimizer.report.account import Stretch
 from optimizer.report.fields import UNKNOWN, clean
 from optimizer.report.html_words import Words
@@ -34,6 +35,11 @@ def percent(ratio: float | None, decimals: int = 1) -> str:
     return UNKNOWN if ratio is None else f"{100 * ratio:.{decimals}f} %"
 
 
+def tied(text: str) -> str:
+    """Percent signs that stay on the line of their number."""
+    return text.replace(" %", "\u00a0%")
+
+
 def target_text(target: float) -> str:
     """`40 %`, `32.5 %`: without needless zeros."""
     return f"{round(100 * target, 4):g} %"
@@ -46,6 +52,18 @@ def beside(ratio: float, target: float, met: bool) -> str:
         if (shown >= round(100 * target, 4)) == met:
             return percent(ratio, decimals)
     return percent(ratio, _MOST_DECIMALS)
+
+
+def judged(figure: Figure | None, target: float, met: bool | None) -> str:
+    """A judged figure beside its verdict; a dash where there is none."""
+    if figure is None or figure.ratio is None:
+        return UNKNOWN
+    return percent(figure.ratio) if met is None else beside(figure.ratio, target, met)
+
+
+def weak(figure: Figure | None) -> bool:
+    """Whether it is a figure of too little of its window."""
+    return figure is not None and figure.ratio is not None and figure.coverage < COVERAGE_ENOUGH
 
 
 def amount(value: float) -> str:

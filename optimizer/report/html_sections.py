@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from html import escape
 
-from optimizer.control.statistic import COVERAGE_ENOUGH
 from optimizer.model import Resource
 from optimizer.report.account import Account, ResourceAccount
 from optimizer.report.html_days import CLASSES, SIGNS, calendar, figures, verdict_word
 from optimizer.report.html_events import Lane
-from optimizer.report.html_figures import amount, beside, percent, target_text, thinned
+from optimizer.report.html_figures import (
+    amount,
+    beside,
+    judged,
+    percent,
+    target_text,
+    thinned,
+    tied,
+    weak,
+)
 from optimizer.report.html_maps import distribution, heat_maps
 from optimizer.report.html_plot import across
 from optimizer.report.html_timeline import drawn, timeline
@@ -60,15 +68,12 @@ def card(account: Account, of: ResourceAccount, words: Words) -> str:
     if not of.judged:
         figure, below = percent(of.total_ratio), words.mean
     else:
-        known = of.figure.ratio is not None and of.met is not None
-        figure = (
-            beside(of.figure.ratio, of.target_ratio, of.met)
-            if known and of.figure.ratio is not None and of.met is not None
-            else percent(of.figure.ratio)
-        )
+        figure = judged(of.figure, of.target_ratio, of.met)
         target = words.target_label.format(target=target_text(of.target_ratio))
         below = f"{statistic_words(of, words)} · {target}"
-    return (
+    if of.judged and weak(of.figure):
+        below += f'</p><p class="note">{_between(of, words.card_bounds)}'
+    return tied(
         f'<a class="card" href="#{of.resource.value}"><h2>{words.resources[of.resource]}'
         f'{badge(of, words)}</h2><p class="big">{figure}</p><p class="note">{below}</p>'
         f'{_stack(of)}<p class="note">{_basis(account, of, words)}'
@@ -117,7 +122,8 @@ def section(account: Account, of: ResourceAccount, lane: Lane, words: Words) -> 
         last = f"<h3>{words.last_day}</h3>{pictured}"
     return (
         f'<section id="{of.resource.value}">'
-        f"<h2>{escape(heading(of, words))}</h2>{_without_us(of, words)}{_bounds(of, words)}"
+        f"<h2>{tied(escape(heading(of, words)))}</h2>"
+        f"{tied(_without_us(of, words) + _bounds(of, words))}"
         f"<h3>{words.timeline}</h3>{timeline(of, lane, words)}{_facts(of, words)}{last}"
         f"{calendar(of, words)}"
         f"<h3>{words.heat}</h3>{heat_maps(of, words)}"
@@ -140,16 +146,21 @@ def _without_us(of: ResourceAccount, words: Words) -> str:
 def _bounds(of: ResourceAccount, words: Words) -> str:
     """Between what the figure lies, where too little of its window is known."""
     figure, target = of.figure, of.target_ratio
-    if not of.judged or figure.ratio is None or figure.coverage >= COVERAGE_ENOUGH:
+    if not of.judged or not weak(figure):
         return ""
-    said = words.bounds.format(
-        coverage=percent(figure.coverage), low=percent(figure.low), high=percent(figure.high)
-    )
+    said = _between(of, words.bounds)
     if figure.low >= target:
         said += words.bounds_met
     else:
         said += words.bounds_not_met if figure.high < target else words.bounds_open
     return f"<p>{said}</p>"
+
+
+def _between(of: ResourceAccount, form: str) -> str:
+    figure = of.figure
+    return form.format(
+        coverage=percent(figure.coverage), low=percent(figure.low), high=percent(figure.high)
+    )
 
 
 def _facts(of: ResourceAccount, words: Words) -> str:

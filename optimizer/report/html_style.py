@@ -118,6 +118,7 @@ font-size:.875rem}
 .cal td span{display:block;font-size:.7rem}
 .cal b,.cal i{font-weight:600;font-style:normal}
 .cal i{float:right}
+.weak{outline:1px dashed;outline-offset:-1px}
 .cal b{display:block;clear:both;white-space:nowrap}
 .long{grid-template-columns:minmax(0,1fr);gap:.6rem}
 .long div{display:grid;grid-template-columns:10rem minmax(0,1fr);gap:1rem}
@@ -135,7 +136,7 @@ vertical-align:top}
 .list th{white-space:nowrap;color:var(--soft);font-weight:500}
 .grave td:nth-child(2){color:var(--bad);font-weight:600}
 .defs{position:absolute}
-@media (max-width:46rem){
+@media screen and (max-width:46rem){
 main{padding:1rem .6rem 2rem}
 section{padding:1rem .8rem}
 h1{font-size:1.35rem}h2{font-size:1.12rem}
@@ -154,10 +155,12 @@ dl{grid-template-columns:1fr 1fr}
 .events td:empty{display:none}
 }
 @media print{
-body{background:none;font-size:12px}
+:root{color-scheme:light}
+body{background:var(--paper);font-size:12px}
 main{max-width:none;padding:0}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}
 section{border:0;padding:.5rem 0}
+.area{width:99%}
 figure,.card,dl,tr,h2,h3{break-inside:avoid}
 h2,h3{break-after:avoid}
 details:not([open]){display:none}

@@ -82,6 +82,9 @@ class Words:
     month: str
     days: str
     days_note: str
+    weak: str
+    window_known: str
+    card_bounds: str
     figures: str
     date: str
     judged: str
@@ -184,6 +187,9 @@ EN = Words(
     month="{name}",
     days="Verdict of each day",
     days_note="the judged figure of the window that ends with the day",
+    weak="dashed: less than 95 % of its window known",
+    window_known="window known",
+    card_bounds="known {coverage}: between {low} and {high}",
     figures="Figures of each day",
     date="day",
     judged="judged figure",

@@ -71,7 +71,7 @@ def test_the_history_becomes_a_page(
     history.close()
     file = tmp_path / "report.html"
     assert main(["report", "--days", "10", "--html", str(file), "--lang", language]) == 0
-    text = file.read_text(encoding="utf-8")
+    text = file.read_text(encoding="utf-8").replace("\u00a0", " ")
     assert f"<h2>{heading}</h2>" in text
     assert "a &lt;b&gt;release&lt;/b&gt;" in text
     assert 'class="pause"' in text

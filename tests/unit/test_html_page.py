@@ -91,6 +91,11 @@ def made(name: str, language: str) -> str:
     return page(SAMPLES[name](), language)
 
 
+def plain(account: Account) -> str:
+    """The page in English, with ordinary spaces."""
+    return page(account, "en").replace("\u00a0", " ")
+
+
 @cache
 def seen(text: str) -> Seen:
     """As parsed."""
@@ -179,8 +184,8 @@ def test_the_verdicts_come_first() -> None:
         met=False,
     )
     watched = replace(account.of.disk, total_ratio=0.4104)
-    text = page(
-        replace(account, of=PerResource(cpu=judged, memory=missed, disk=watched), met=False), "en"
+    text = plain(
+        replace(account, of=PerResource(cpu=judged, memory=missed, disk=watched), met=False)
     )
     assert "<h2>CPU: mean of 30 days 40.2 % ≥ 40 %, met</h2>" in text
     # 40.0 % would look like a target that is met: two more decimals tell.
@@ -191,6 +196,7 @@ def test_the_verdicts_come_first() -> None:
     # Coverage 98 % needs no bounds, 90 % does, and a disk that is not judged has none.
     assert text.count("of the judged window is known.") == 1
     assert "lies between 30.0 % and 50.0 %: they could turn the verdict." in text
+    assert text.count("known 90.0 %: between 30.0 % and 50.0 %") == 1, "in the card, too"
 
 
 def test_bounds_tell_what_the_missing_minutes_could_do() -> None:
@@ -200,7 +206,7 @@ def test_bounds_tell_what_the_missing_minutes_could_do() -> None:
     def said(low: float, high: float) -> str:
         figure = Figure(ratio=0.4, low=low, high=high, coverage=0.9)
         one = replace(account.of.cpu, figure=figure, met=True)
-        return page(replace(account, of=replace(account.of, cpu=one)), "en")
+        return plain(replace(account, of=replace(account.of, cpu=one)))
 
     assert "met in each case" in said(0.4, 0.5)
     assert "missed in each case" in said(0.3, 0.39)
@@ -209,16 +215,16 @@ def test_bounds_tell_what_the_missing_minutes_could_do() -> None:
 
 def test_nothing_known_is_never_a_zero() -> None:
     """An empty history: verdicts unknown, hatching, and no area, bar or cell of 0 %."""
-    text = made("empty", "en")
+    text = plain(samples.empty())
     assert text.count('<span class="badge open">? unknown</span>') == 3
     assert "CPU: mean of 30 days unknown, target 40 %" in text
     assert '<rect class="gap" x="0%" width="100%" height="200"/>' in text
     assert '<path class="organic" d=""/>' in text
-    # 0.0 % is only said of coverage: twice for each resource, and once for each of its days.
-    assert len(re.findall("(?<![0-9])0.0 %", text)) == 3 * (2 + 1 + 31)
+    # 0.0 % is only said of coverage: twice for each resource, and twice for each of its days.
+    assert len(re.findall("(?<![0-9])0.0 %", text)) == 3 * (2 + 1 + 2 * 31)
     assert text.count("known 0.0 %") == 3
     assert text.count("<dd>0.0 %</dd>") == 6
-    assert text.count("<td>0.0 %</td>") == 3 * 31
+    assert text.count("<td>0.0 %</td>") == 3 * 2 * 31
 
 
 def test_the_languages_fill_in_the_same() -> None:

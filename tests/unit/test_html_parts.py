@@ -236,6 +236,17 @@ def test_each_day_has_its_verdict_with_a_sign() -> None:
     assert figures(samples.month().of.cpu, EN).count("<tr>") == 32
 
 
+def test_a_day_judged_by_too_little_is_dashed() -> None:
+    """Coverage of 94 % of its window: outlined and explained, and a figure in the table."""
+    of = samples.lasting(30).of.cpu
+    figure = Figure(ratio=0.41, low=0.38, high=0.44, coverage=0.94)
+    of = replace(of, days=(replace(of.days[0], figure=figure), *of.days[1:]))
+    assert calendar(of, EN).count('<td class="ok weak">') == 1
+    assert EN.weak in calendar(of, EN)
+    assert "<td>94.0 %</td>" in figures(of, EN)
+    assert EN.weak not in calendar(samples.lasting(30).of.cpu, EN)
+
+
 def test_a_year_is_a_strip_of_weeks() -> None:
     """367 days touched, each a cell with its date; months below."""
     strip = calendar(samples.lasting(366).of.cpu, EN)
