@@ -160,7 +160,6 @@ body{background:var(--paper);font-size:12px}
 main{max-width:none;padding:0}
 *{print-color-adjust:exact;-webkit-print-color-adjust:exact}
 section{border:0;padding:.5rem 0}
-.area{width:99%}
 figure,.card,dl,tr,h2,h3{break-inside:avoid}
 h2,h3{break-after:avoid}
 details:not([open]){display:none}
