@@ -9,9 +9,11 @@ from optimizer.report.account import Account, ResourceAccount
 from optimizer.report.html_days import CLASSES, SIGNS, calendar, figures, verdict_word
 from optimizer.report.html_events import Lane
 from optimizer.report.html_figures import (
+    DAY_S,
     amount,
     beside,
     judged,
+    lasting,
     percent,
     target_text,
     thinned,
@@ -31,10 +33,10 @@ _GIB = 1 << 30
 
 
 def statistic_words(of: ResourceAccount, words: Words) -> str:
-    """`mean of 30 days`, `95th percentile of 7 days`."""
+    """`mean of 30 days`, `p95 of 7 days`."""
     name = of.statistic or "mean"
     said = words.statistics.get(name) or words.percentile.format(percent=name.removeprefix("p"))
-    return words.of_days.format(statistic=said, days=f"{of.window_days:g}")
+    return words.of_days.format(statistic=said, lasting=lasting(of.window_days * DAY_S, words))
 
 
 def heading(of: ResourceAccount, words: Words) -> str:

@@ -23,10 +23,10 @@ ZH = Words(
     policy_unknown="无法判断是否符合策略要求",
     resources={Resource.CPU: "CPU", Resource.MEMORY: "内存", Resource.DISK: "磁盘"},
     statistics={"mean": "均值", "peak": "峰值"},
-    percentile="p{percent} ",
-    of_days="{days} 天{statistic}",
+    percentile=" p{percent}",
+    of_days="{lasting}{statistic}",
     heading="{resource}：{statistic} {figure} {sign} {target}，{verdict}",
-    heading_unknown="{resource}：{statistic}未知，目标 {target}",
+    heading_unknown="{resource}：{statistic} 未知，目标 {target}",
     heading_not_judged="{resource}：本策略不考核，均值 {figure}",
     target="目标",
     target_label="目标 {target}",
@@ -133,7 +133,7 @@ ZH = Words(
         "LARGE_MEMORY_MIN（16 GB）的主机至少 TARGET_UTILIZATION_LARGE（40 %）",
         "oracle-always-free": "7 天内 CPU 的第 95 百分位数低于 20 %、网络使用率低于 20 %，"
         "且 A1（Arm）规格的内存使用率低于 20 % 时，主机被视为闲置并可能被停止；打破其中一项即可",
-        "custom": "MONITOR_PERIOD_DAYS 天的 STATISTIC 达到 TARGET_*，按 COMBINATION 合并",
+        "custom": "各资源的 STATISTIC 达到 TARGET_*，按 COMBINATION 合并",
     },
     sizes={"small": "小型主机", "medium": "中型主机", "large": "大型主机"},
     strategies={

@@ -9,42 +9,10 @@ from pathlib import Path
 import pytest
 
 from optimizer.__main__ import main
-from optimizer.adapters.history import SqliteHistory
-from optimizer.model import Decision, PerResource, Reason, Resource, Sample, Utilisation
-from optimizer.outcome import Event, EventKind, Record
-from tests.fakes import FakeLog
+from optimizer.outcome import Event, EventKind
+from tests.histories import record, written
 
 HOUR_S = 3600.0
-
-
-def row(utc_s: float) -> Record:
-    """An hour with 10 % of organic and 32 % of own load; the disk is not known."""
-    used = Utilisation(total_ratio=0.42, own_ratio=0.32, capacity=2.0, room_ratio=0.5)
-
-    def decision(resource: Resource) -> Decision:
-        return Decision(
-            resource=resource,
-            target_ratio=0.4,
-            setpoint_ratio=0.4,
-            wanted_ratio=0.3,
-            demand_ratio=0.3,
-            lease=0.3,
-            reason=Reason.HOLDING,
-        )
-
-    return Record(
-        sample=Sample(
-            utc_s=utc_s,
-            span_s=HOUR_S,
-            usage=PerResource(cpu=used, memory=used, disk=None),
-            steal_ratio=None,
-        ),
-        plan=PerResource(
-            cpu=decision(Resource.CPU),
-            memory=decision(Resource.MEMORY),
-            disk=decision(Resource.DISK),
-        ),
-    )
 
 
 @pytest.mark.parametrize(
@@ -60,15 +28,19 @@ def test_the_history_becomes_a_page(
     """Ten days of hours with two days missing: verdicts, gaps, and the pause with its reason."""
     monkeypatch.setenv("WORKSPACE_DIR", str(tmp_path / "work"))
     monkeypatch.setenv("TARGET_CPU", "40")
-    state = tmp_path / "work" / "state"
-    state.mkdir(parents=True)
-    history = SqliteHistory(state / "history.sqlite3", period_days=30, log=FakeLog())
     now = time.time()
-    # Written together: a commit each would take seconds.
-    history._backlog.extend(row(now - h * HOUR_S) for h in range(240, 0, -1) if not 96 < h <= 144)
-    history.note(Event(utc_s=now - 30 * HOUR_S, kind=EventKind.PAUSED, reason="a <b>release</b>"))
-    history.note(Event(utc_s=now - 29 * HOUR_S, kind=EventKind.RESUMED))
-    history.close()
+    written(
+        tmp_path / "work" / "state" / "history.sqlite3",
+        [
+            record(now - ago * HOUR_S, HOUR_S, cpu=(0.42, 0.32))
+            for ago in range(240, 0, -1)
+            if not 96 < ago <= 144
+        ],
+        [
+            Event(utc_s=now - 30 * HOUR_S, kind=EventKind.PAUSED, reason="a <b>release</b>"),
+            Event(utc_s=now - 29 * HOUR_S, kind=EventKind.RESUMED),
+        ],
+    )
     file = tmp_path / "report.html"
     assert main(["report", "--days", "10", "--html", str(file), "--lang", language]) == 0
     text = file.read_text(encoding="utf-8").replace("\u00a0", " ")

@@ -27,6 +27,7 @@ from optimizer.report.html_figures import (
 )
 from optimizer.report.html_maps import distribution, heat_maps, opacity
 from optimizer.report.html_plot import steps
+from optimizer.report.html_sections import statistic_words
 from optimizer.report.html_timeline import drawn
 from optimizer.report.html_words import EN
 from optimizer.report.html_words_zh import ZH
@@ -51,6 +52,23 @@ HOUR_S = 3600.0
 def test_a_figure_never_looks_like_the_other_verdict(ratio: float, met: bool, shown: str) -> None:
     """As many decimals as are needed to see on which side of 40 % it is, and no more."""
     assert beside(ratio, 0.40, met) == shown
+
+
+@pytest.mark.parametrize(
+    ("statistic", "days", "english", "chinese"),
+    [
+        ("mean", 30, "mean of 30 days", "30 天均值"),
+        ("p95", 7, "p95 of 7 days", "7 天 p95"),
+        ("peak", 1, "peak of 1 d", "1 天峰值"),
+    ],
+)
+def test_the_statistic_and_its_window(
+    statistic: str, days: float, english: str, chinese: str
+) -> None:
+    """As the policy states them."""
+    of = replace(samples.month().of.cpu, statistic=statistic, window_days=days)
+    assert statistic_words(of, EN) == english
+    assert statistic_words(of, ZH) == chinese
 
 
 def test_numbers_for_people() -> None:
