@@ -38,13 +38,13 @@ class Windows:
     def newest_s(self, rows: Rows, now_s: float) -> float:
         """Where the window that ends now does so: with the last slot whose samples are all there.
 
-        After two intervals without a sample it is time that moves on, not the samples.
+        After three intervals without a sample it is time that moves on, not the samples.
         """
         ended_s = self._last_slot(now_s) + 1
         if not len(rows.end_s):
             return ended_s * self.slot_s
         known = self._last_slot(float(rows.end_s[-1])) + 1
-        late_s = 2 * max(self._interval_s, self.slot_s)
+        late_s = 3 * max(self._interval_s, self.slot_s)
         return (known if now_s - known * self.slot_s < late_s else ended_s) * self.slot_s
 
     def figure(self, end_s: float, *, organic: bool = False) -> Figure:

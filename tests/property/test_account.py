@@ -207,7 +207,7 @@ def check_numpys(given_rows: list[Row], rule: tuple[str, Gaps]) -> None:
         to_s = given_rows[-1][0] // 60 * 60 + 60 * 10
         found = account(db, judged(name, gaps, days), 2.0, to_s)
     minutes = plain_minutes(given_rows)
-    newest_s = given_rows[-1][0] // 60 * 60 if to_s - given_rows[-1][0] // 60 * 60 < 120 else to_s
+    newest_s = given_rows[-1][0] // 60 * 60 if to_s - given_rows[-1][0] // 60 * 60 < 180 else to_s
     for day in found.of.cpu.days:
         end = round(min(day.start_utc_s + DAY_S, newest_s)) // 60
         values = [minutes.get(at) for at in range(end - slots, end)]
@@ -357,12 +357,29 @@ def test_rows_of_any_length_are_laid_out_by_the_definition(given_rows: list[Row]
             assert day.organic_ratio == pytest.approx(organic / known_s, abs=1e-5)
 
 
+def test_a_row_that_overlaps_others_counts_from_their_end_on() -> None:
+    """As in the planner: what was told of a minute first stays."""
+    given_rows: list[Row] = [(START_S + 60 * k, 60.0, 0.2, 0.0) for k in range(1, 11)]
+    given_rows += [(START_S + 15 * 60, 900.0, 0.8, 0.0)]
+    goal = Goal(statistic=Statistic.parse("mean"), window_days=0.25)
+    to_s = START_S + 15 * 60
+    with stored(given_rows) as db:
+        _, expected = planned(db, goal, Gaps.UNKNOWN, to_s)
+        found = account(db, judged("mean", Gaps.UNKNOWN, 0.25), 0.25, to_s)
+    # Ten minutes at 0.2, then five at 0.8.
+    assert found.of.cpu.figure.ratio == pytest.approx(0.4)
+    assert found.of.cpu.total_ratio == pytest.approx(0.4)
+    same(found.of.cpu.figure, expected)
+
+
 def test_the_resources_are_told_apart() -> None:
-    """Each column of the file is read as what it is."""
+    """Each column of the file is read as what it is; a row of no length tells nothing."""
     given_rows: list[Row] = [(START_S + 60 * k, 60.0, 0.5, 0.3) for k in range(1, 61)]
     with stored(given_rows) as db:
         db.execute("UPDATE sample SET memory = 0.7, memory_own = 0.1, memory_setpoint = 0.33")
+        db.execute("UPDATE sample SET span_s = 0, cpu = 1 WHERE written = 3")
         found = account(db, judged("mean", Gaps.UNKNOWN, 0.25), 1.0, START_S + 3600)
+        assert found.of.cpu.organic_peak_ratio == pytest.approx(0.2)
     of = found.of
     assert [of.cpu.total_ratio, of.memory.total_ratio] == [pytest.approx(0.5), pytest.approx(0.7)]
     assert [of.cpu.own_ratio, of.memory.own_ratio] == [pytest.approx(0.3), pytest.approx(0.1)]

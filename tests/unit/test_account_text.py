@@ -186,13 +186,13 @@ def test_a_percentile_of_its_own_window_is_judged() -> None:
 
 
 def test_the_window_moves_on_when_samples_stop() -> None:
-    """An hour after the last sample that hour is unknown; two minutes after it, nothing is yet."""
-    row = [(NOW_S - 3600.0, 60.0, (0.5, 0.0))]
-    found = account(row, days=1)
-    late = account([(NOW_S - 110.0, 3600.0, (0.5, 0.0))], days=1)
-    assert found.of.cpu.figure.coverage == pytest.approx(1 / 43_200)
-    assert late.of.cpu.figure.coverage == pytest.approx(59 / 43_200, abs=2 / 43_200)
-    assert late.of.cpu.last_day[-1].coverage == pytest.approx(190 / 300)
+    """Minutes whose sample may still come are not yet unknown; an hour later they are."""
+    stopped = account([(NOW_S - 3600.0, 60.0, (0.5, 0.0))], days=1)
+    assert stopped.of.cpu.figure.coverage == pytest.approx(1 / 43_200)
+    # From 3,665 s ago to 65 s ago: 59 whole minutes until 120 s ago, where the window ends.
+    goes_on = account([(NOW_S - 65.0, 3600.0, (0.5, 0.0))], days=1)
+    assert goes_on.of.cpu.figure.coverage == pytest.approx(59 / 43_200)
+    assert goes_on.of.cpu.last_day[-1].coverage == pytest.approx(235 / 300)
 
 
 def test_csv_has_the_documented_columns() -> None:
