@@ -147,7 +147,7 @@ def same(one: Figure, other: Figure) -> None:
     assert one.coverage == pytest.approx(other.coverage, abs=1e-9)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(given_rows=histories(), rule=RULES, organic=st.booleans())
 def test_the_judged_figure_is_the_planners(
     given_rows: list[Row], rule: tuple[str, Gaps], organic: bool
@@ -181,7 +181,7 @@ def check_planners(given_rows: list[Row], rule: tuple[str, Gaps], organic: bool)
         same(windows.figure(end_s, organic=organic), expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(given_rows=histories(), rule=RULES)
 def test_each_figure_is_numpys(given_rows: list[Row], rule: tuple[str, Gaps]) -> None:
     """Of the minutes as a plain loop makes them, for the window of each day that ends in it."""
@@ -253,7 +253,7 @@ def plain_minutes(given_rows: list[Row]) -> dict[int, float]:
     return {minute: value / known for minute, (known, value) in sums.items() if known >= 30}
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(given_rows=histories(back=True), days=st.sampled_from([0.01, 0.3, 1.0, 2.5]))
 def test_means_shares_and_sums_agree_with_each_other(given_rows: list[Row], days: float) -> None:
     """All views are of the same seconds: period, stretches, distribution, hours below, cost."""
@@ -291,7 +291,7 @@ def test_means_shares_and_sums_agree_with_each_other(given_rows: list[Row], days
         )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(given_rows=histories(back=True), rule=RULES)
 def test_a_clock_that_was_set_back_breaks_nothing(
     given_rows: list[Row], rule: tuple[str, Gaps]
