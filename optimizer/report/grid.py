@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     Indices = NDArray[np.intp]
 
 _CLIP_S = 60
+_MOST = 2.0
+"""Counters that are read apart may give a little more than 1; no reading gives more than this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,8 @@ def rows(columns: Columns) -> Rows:
     Of rows that end in the same second at the end of a minute the one written
     last counts; else a row counts from the minute on in which the one before
     it ended. Rows overlap when a clock was set back, and by parts of a second
-    because the end is stored in whole ones.
+    because the end is stored in whole ones. A value that no reading gives is
+    unknown.
     """
     import numpy as np
 
@@ -91,13 +94,14 @@ def rows(columns: Columns) -> Rows:
     def used(values: Any) -> Used:
         table = np.frombuffer(values, dtype=np.float64).reshape(-1, 3)[order]
         total, own, setpoint = table.T
-        known = (total >= 0) & (own >= 0)
+        known = (total >= 0) & (own >= 0) & (total <= _MOST) & (own <= _MOST)
+        planned = (setpoint >= 0) & (setpoint <= _MOST)
         return Used(
             known=known,
             total=np.where(known, total, 0.0),
             own=np.where(known, own, 0.0),
-            setpoint=np.maximum(setpoint, 0.0),
-            setpoint_known=setpoint >= 0,
+            setpoint=np.where(planned, setpoint, 0.0),
+            setpoint_known=planned,
         )
 
     return Rows(start_s=start_s, end_s=end_s, of=_each(used, columns.of))

@@ -372,6 +372,24 @@ def test_a_row_that_overlaps_others_counts_from_their_end_on() -> None:
     same(found.of.cpu.figure, expected)
 
 
+def test_senseless_values_are_unknown() -> None:
+    """A history that was altered by hand or by a fault gives a report, without what cannot be."""
+    given_rows: list[Row] = [(START_S + 60 * k, 60.0, 0.5, 0.3) for k in range(1, 61)]
+    with stored(given_rows) as db:
+        db.execute("UPDATE sample SET cpu = 1e300 WHERE written = 5")
+        db.execute("UPDATE sample SET cpu = 9e999, cpu_setpoint = 9e999 WHERE written = 6")
+        db.execute("UPDATE sample SET cpu_own = -7 WHERE written = 7")
+        db.execute("UPDATE sample SET span_s = 9e999 WHERE written = 8")
+        db.execute("UPDATE sample SET span_s = -60 WHERE written = 9")
+        found = account(db, judged("mean", Gaps.UNKNOWN, 0.25), 1.0, START_S + 3600)
+    one = found.of.cpu
+    assert one.total_ratio == pytest.approx(0.5)
+    # Of an hour four minutes are unknown; nothing ended before the row without a beginning.
+    assert one.coverage * 1440 == pytest.approx(56)
+    assert one.figure.ratio == pytest.approx(0.5)
+    assert one.last_day[-1].setpoint_ratio == pytest.approx(0.4)
+
+
 def test_the_resources_are_told_apart() -> None:
     """Each column of the file is read as what it is; a row of no length tells nothing."""
     given_rows: list[Row] = [(START_S + 60 * k, 60.0, 0.5, 0.3) for k in range(1, 61)]
