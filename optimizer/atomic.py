@@ -41,7 +41,7 @@ def replace_file(path: Path, content: bytes, *, durable: bool, mode: int = 0o644
             file.flush()
             if durable:
                 os.fsync(descriptor)
-        _rename_over(name, path)
+        rename_over(name, path)
         undo.pop_all()
     if durable:
         sync_directory(path.parent)
@@ -86,7 +86,8 @@ def _remove(name: Path) -> None:
         name.unlink()
 
 
-def _rename_over(name: Path, path: Path) -> None:
+def rename_over(name: Path, path: Path) -> None:
+    """Rename a file over another one, on Windows once its readers are done; raises OSError."""
     if sys.platform == "win32":
         for _ in range(_SHARING_RETRIES):
             try:

@@ -10,7 +10,8 @@ from optimizer.orders import Inhibit
 from optimizer.outcome import Event, EventKind
 from optimizer.ports import History, Log
 
-_LIVES = (EventKind.STARTED, EventKind.RESTARTED, EventKind.STOPPED)
+_RUNS = (EventKind.STARTED, EventKind.RESTARTED)
+_LIVES = (*_RUNS, EventKind.STOPPED, EventKind.RESTORED)
 _BEGINS = (EventKind.PAUSED, EventKind.MAINTENANCE_BEGAN)
 _ENDS = (EventKind.RESUMED, EventKind.MAINTENANCE_ENDED)
 MOVED_S = 60.0
@@ -43,7 +44,7 @@ class Chronicle:
     def started(self) -> None:
         """Note the start, and what the daemon before this one has left."""
         life = self._last(_LIVES)
-        crashed = life is not None and life.kind is not EventKind.STOPPED
+        crashed = life is not None and life.kind in _RUNS
         self.note(EventKind.RESTARTED if crashed else EventKind.STARTED)
         before = self._last((*_BEGINS, *_ENDS))
         if before is not None and before.kind in _BEGINS:

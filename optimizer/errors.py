@@ -27,6 +27,10 @@ class HistoryError(OptimizerError):
     """The history cannot be opened, read or written; the cause is chained."""
 
 
+class BackupError(OptimizerError):
+    """A backup cannot be made, read or put back; the message names what to do."""
+
+
 class SwitchError(OptimizerError):
     """The inhibit file cannot be written or removed; the cause is chained."""
 

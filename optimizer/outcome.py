@@ -69,6 +69,8 @@ class EventKind(enum.Enum):
     """Somebody set the UTC clock, by what the detail says; the event has the new time."""
     SLEPT = "host.slept"
     """The host was suspended, and is back; the detail says for how long."""
+    RESTORED = "history.restored"
+    """No daemon ran, and a backup took the place of the history; the detail names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,6 +125,25 @@ PARTS = {
         "optimizer.adapters.history_file",
         "optimizer.adapters.history_reading",
     },
+    "optimizer.adapters.history_backup": {
+        "optimizer.adapters.foreign",
+        "optimizer.adapters.history_archive",
+        "optimizer.adapters.history_expiry",
+        "optimizer.adapters.history_snapshot",
+        "optimizer.adapters.instance_lock",
+    },
+    "optimizer.adapters.history_expiry": {"optimizer.adapters.history_archive"},
+    "optimizer.adapters.history_restore": {
+        "optimizer.adapters.history_archive",
+        "optimizer.adapters.history_events",
+        "optimizer.adapters.history_file",
+        "optimizer.adapters.history_snapshot",
+    },
+    "optimizer.adapters.history_snapshot": {
+        "optimizer.adapters.history_archive",
+        "optimizer.adapters.history_events",
+        "optimizer.adapters.history_file",
+    },
     "optimizer.adapters.history_file": {"optimizer.adapters.history_events"},
     "optimizer.adapters.history_means": {"optimizer.adapters.history_file"},
     "optimizer.adapters.history_reading": {

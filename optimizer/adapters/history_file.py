@@ -30,7 +30,8 @@ _DAMAGE_CODES = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_E
 """The last is what a damaged schema gives; no statement of ours is wrong in itself."""
 _COUNTED_S = f"COALESCE(MIN(span_s, {DAY_S}), 0)"
 """What a row counts as recorded time when others are purged."""
-_SIDE_FILES = ("", "-wal", "-shm", "-journal")
+SIDE_FILES = ("", "-wal", "-shm", "-journal")
+"""What follows the name of the database in the names of its files."""
 
 _FACTS = """
     span_s REAL NOT NULL,
@@ -180,7 +181,7 @@ def set_aside(path: Path) -> Path:
     """Rename the database and its side files so that `.recover` still finds them together."""
     stamp = f"{datetime.now(tz=UTC):%Y%m%dT%H%M%SZ}"
     aside = path.with_name(f"{path.name}.damaged-{stamp}")
-    for suffix in _SIDE_FILES:
+    for suffix in SIDE_FILES:
         # The database first: an orphaned WAL does no harm, a database without its WAL lost rows.
         with suppress(FileNotFoundError):
             os.replace(f"{path}{suffix}", f"{aside}{suffix}")
@@ -188,7 +189,7 @@ def set_aside(path: Path) -> Path:
     pattern = re.compile(re.escape(path.name) + r"\.damaged-\d{8}T\d{6}Z")
     earlier = sorted(p for p in path.parent.iterdir() if pattern.fullmatch(p.name) and p != aside)
     for old in earlier[: -(DAMAGED_KEPT - 1)]:
-        for suffix in _SIDE_FILES:
+        for suffix in SIDE_FILES:
             Path(f"{old}{suffix}").unlink(missing_ok=True)
     return aside
 

@@ -8,6 +8,7 @@ import math
 import sys
 import time
 
+from optimizer.cli import history_backup, history_restore
 from optimizer.cli.common import EXIT_FAILED, EXIT_OK, as_far_as_good, say_faults, where_running
 from optimizer.cli.common import define as define_common
 from optimizer.errors import ConfigError, HistoryError
@@ -30,6 +31,8 @@ def define(parser: argparse.ArgumentParser, _name: str) -> None:
     )
     shown.add_argument("--json", action="store_true", help="one JSON list, for programs")
     shown.set_defaults(execute=events)
+    history_backup.define(commands)
+    history_restore.define(commands)
 
 
 def events(args: argparse.Namespace) -> int:

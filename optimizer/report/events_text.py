@@ -21,6 +21,7 @@ WORDS: dict[EventKind, str] = {
     EventKind.PRESSURE_ENDED: "memory no longer short",
     EventKind.CLOCK_STEPPED: "the clock was set",
     EventKind.SLEPT: "the host was suspended",
+    EventKind.RESTORED: "history restored from a backup",
 }
 """What each kind means, in words."""
 
