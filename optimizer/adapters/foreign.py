@@ -65,7 +65,12 @@ def rights_of(directory: Path) -> Iterator[None]:
         os.setgroups(before[1])
 
 
-if sys.platform != "win32":
+if sys.platform == "win32":
+
+    def _groups(_: Ruler) -> list[int]:
+        return []
+
+else:
 
     def _groups(whose: Ruler) -> list[int]:
         try:

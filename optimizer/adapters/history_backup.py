@@ -116,17 +116,17 @@ def _working(directory: Path, now_utc_s: float) -> Iterator[Path]:
             raise AlreadyRunningError(
                 f"another backup to {directory} is being made: wait until it has ended"
             ) from exc
-        _sweep(directory, now_utc_s)
+        _sweep(directory, folder.name, now_utc_s)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()
 
 
-def _sweep(directory: Path, now_utc_s: float) -> None:
+def _sweep(directory: Path, own: str, now_utc_s: float) -> None:
     """Remove the folders of backups that were killed; a link with such a name stays."""
     with os.scandir(directory) as entries:
-        left = [entry for entry in entries if _LEFTOVER.fullmatch(entry.name)]
+        left = [entry for entry in entries if _LEFTOVER.fullmatch(entry.name) and entry.name != own]
     for entry in left:
         with suppress(OSError):
             found = entry.stat(follow_symlinks=False)

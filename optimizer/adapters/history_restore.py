@@ -91,27 +91,28 @@ def put_in_place(backup: Checked, history: Path, *, now_utc_s: float) -> Path | 
     Raises BackupError, HistoryError and OSError.
     """
     new = backup.folder / DATABASE_NAME
-    aside = _aside(history, now_utc_s)
     status = _present(history)
-    if status is not None:
-        _fold(history)
-        need_room(history.parent, status.st_size + 2**20, _ROOM)
-    _migrate(new, backup, aside if status else None, now_utc_s)
+    aside = None if status is None else _aside(history, now_utc_s)
+    kept = () if status is None else _copied(history, backup.folder)
+    _migrate(new, backup, aside, now_utc_s)
     os.chmod(new, NEW_MODE if status is None else stat.S_IMODE(status.st_mode))
     wanted = history_snapshot.contents(new, f"the history from {backup.name}")
-    left = _keep(history, aside, backup.folder) if status else ()
-    for suffix in left:
-        # It belongs to the one before: with it, the new one would be read wrong.
+    # The database last: what has its name is complete.
+    for suffix in reversed(kept):
+        os.rename(backup.folder / f"aside{suffix}", f"{aside}{suffix}")
+    sync_directory(history.parent)
+    for suffix in SIDE_FILES[1:]:
+        # They belong to the one before: with them, the new one would be read wrong.
         Path(f"{history}{suffix}").unlink(missing_ok=True)
     rename_over(new, history)
     sync_directory(history.parent)
     try:
         _compare(history, wanted)
     except (BackupError, HistoryError):
-        _put_back(history, aside if status else None, left)
+        _put_back(history, aside, kept)
         raise
     _drop_old(history)
-    return aside if status else None
+    return aside
 
 
 def _compare(history: Path, wanted: Contents) -> None:
@@ -160,11 +161,41 @@ def _present(history: Path) -> os.stat_result | None:
     return status
 
 
-def _fold(history: Path) -> None:
+def _copied(history: Path, folder: Path) -> tuple[str, ...]:
+    """Copy the present history into the folder; the suffixes of its files, the database first.
+
+    Not a second name for it: until the new one is in place the old one may be
+    written to again, which would damage one that is opened under another name.
+    """
+    sides = [suffix for suffix in ("-wal", "-journal") if _size(f"{history}{suffix}")]
+    suffixes = ("", *sides)
+    need_room(folder, 2 * sum(_size(f"{history}{suffix}") for suffix in suffixes) + 2**20, _ROOM)
+    if sides:
+        # As they are: SQLite removes the WAL of a database that it does not recognise.
+        for suffix in suffixes:
+            _copy(Path(f"{history}{suffix}"), folder / f"aside{suffix}")
+    whole = _fold(history)
+    if sides and not whole:
+        return suffixes
+    for suffix in sides:
+        (folder / f"aside{suffix}").unlink()
+    (folder / "aside").unlink(missing_ok=True)
+    _copy(history, folder / "aside")
+    return ("",)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.lstat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _fold(history: Path) -> bool:
     """Fold the WAL of the present history in, so that one file holds all of it.
 
     A change of the journal's mode needs the file for itself, so that a program
-    that still reads it is found. A damaged one stays as it is.
+    that still reads it is found. False when it is damaged. Raises BackupError.
     """
     end_s = time.monotonic() + BUSY_S
     while True:
@@ -173,22 +204,21 @@ def _fold(history: Path) -> None:
                 db.execute("PRAGMA synchronous = FULL")
                 db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
                 (mode,) = db.execute("PRAGMA journal_mode = DELETE").fetchone()
-                if mode != "delete":
-                    raise BackupError(
-                        f"the present history {history} cannot be kept: its WAL stays; end the "
-                        "other programs that have it open"
-                    )
         except FILE_ERRORS as exc:
             if is_damage(exc):
-                return
+                return False
             if _is_busy(exc) and time.monotonic() < end_s:
                 time.sleep(0.1)
                 continue
             raise BackupError(
                 f"the present history {history} cannot be kept: {exc}; {remedy(exc, history)}"
             ) from exc
-        else:
-            return
+        if mode != "delete":
+            raise BackupError(
+                f"the present history {history} cannot be kept: its WAL stays; end the other "
+                "programs that have it open"
+            )
+        return True
 
 
 def _is_busy(error: Exception) -> bool:
@@ -221,22 +251,6 @@ def _migrate(new: Path, backup: Checked, aside: Path | None, now_utc_s: float) -
         os.close(descriptor)
 
 
-def _keep(history: Path, aside: Path, folder: Path) -> tuple[str, ...]:
-    """Copy the present history aside, whole or not at all; the suffixes of files beside it.
-
-    Not a second name for it: until the new one is in place the old one may be
-    written to again, by which one under another name would be damaged.
-    """
-    there = [suffix for suffix in SIDE_FILES if os.path.lexists(f"{history}{suffix}")]
-    # The database last: what has its name is complete.
-    for suffix in sorted(there, reverse=True):
-        copy = folder / f"aside{suffix}"
-        _copy(Path(f"{history}{suffix}"), copy)
-        os.rename(copy, f"{aside}{suffix}")
-    sync_directory(history.parent)
-    return tuple(suffix for suffix in there if suffix)
-
-
 def _copy(source: Path, target: Path) -> None:
     descriptor = os.open(target, CREATE_FLAGS, 0o600)
     with source.open("rb") as old, open(descriptor, "wb") as new:
@@ -246,11 +260,11 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copymode(source, target)
 
 
-def _put_back(history: Path, aside: Path | None, left: tuple[str, ...]) -> None:
+def _put_back(history: Path, aside: Path | None, kept: tuple[str, ...]) -> None:
     if aside is None:
         history.unlink(missing_ok=True)
         return
-    for suffix in ("", *left):
+    for suffix in kept:
         rename_over(Path(f"{aside}{suffix}"), Path(f"{history}{suffix}"))
     sync_directory(history.parent)
 

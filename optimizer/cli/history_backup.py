@@ -115,23 +115,32 @@ def end_in_order() -> None:
 
 
 def holds(manifest: Manifest) -> str:
-    """What a backup holds, in words."""
-    from optimizer.report.fields import clean, time
+    """What history a backup holds, in words."""
+    from optimizer.report.fields import time
 
     inside = manifest.contents
-    words = f"{inside.rows} rows"
+    words = _counted(inside.rows, "row")
     if inside.rows:
         words += f" from {time(inside.first_utc_s)} to {time(inside.last_utc_s)}"
-    words += f", {inside.events} events"
-    if manifest.config is None:
-        return f"{words}, no configuration file"
-    return f"{words}, and {clean(manifest.config.path)}"
+    return f"{words}, {_counted(inside.events, 'event')}"
+
+
+def also(manifest: Manifest) -> str:
+    """Which configuration file it holds, in words."""
+    from optimizer.report.fields import clean
+
+    return clean(manifest.config.path) if manifest.config else "no configuration file"
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'s' * (number != 1)}"
 
 
 def _line(made: Backup, keep_days: float) -> str:
     removed = len(made.expired.removed)
+    size = f"{made.size_bytes / 1e6:.1f} MB" if made.size_bytes >= 1e5 else f"{made.size_bytes} B"
     return (
-        f"Backup completed: {made.file}, {made.size_bytes / 1e6:.2f} MB: {holds(made.manifest)}. "
+        f"Backup completed: {made.file}, {size}: {holds(made.manifest)}, {also(made.manifest)}. "
         f"{removed} older than {keep_days:g} days removed, {made.expired.left} here now."
     )
 

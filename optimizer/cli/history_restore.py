@@ -23,7 +23,7 @@ from optimizer.cli.common import (
     say_faults,
 )
 from optimizer.cli.common import define as define_common
-from optimizer.cli.history_backup import end_in_order, holds
+from optimizer.cli.history_backup import also, end_in_order, holds
 from optimizer.errors import AlreadyRunningError, BackupError, ConfigError
 from optimizer.settings import FILE_NAMES
 
@@ -132,12 +132,13 @@ def _look(args: argparse.Namespace, archive: BinaryIO, found: Configured) -> int
         tempfile.TemporaryDirectory(prefix="optimizer-restore-") as folder,
         checked(archive, args.file, Path(folder)) as backup,
     ):
-        print(f"{args.file} is good: {_about(backup)}.")
+        print(f"{args.file} is good: {_about(backup)}, {also(backup.manifest)}.")
+        print(f"Its history would become the one in {found.directories.state}.")
         if args.with_config:
             config = _config_place(found)
             _check_config(args, backup, config, found)
             print(f"Its configuration is good and would become {config}.")
-    print(f"Nothing was changed: it would become the history in {found.directories.state}.")
+    print("Nothing was changed.")
     return EXIT_OK
 
 
@@ -158,7 +159,7 @@ def _restore(args: argparse.Namespace, archive: BinaryIO, found: Configured) -> 
                 print("Nothing was changed.")
                 return EXIT_FAILED
             aside = put_in_place(backup, history, now_utc_s=now_utc_s)
-    print(f"Restored {_about(backup)}.")
+    print(f"Restored the history of {_about(backup)}.")
     print(f"It is {history}" + (f"; the one before is {aside.name} beside it." if aside else "."))
     if args.with_config and backup.config is not None:
         try:
@@ -179,7 +180,7 @@ def _about(backup: Checked) -> str:
     from optimizer.report.fields import clean, time
 
     made = backup.manifest
-    return f"the backup of {clean(made.host)} from {time(made.created_utc_s)}: {holds(made)}"
+    return f"{clean(made.host)}, kept {time(made.created_utc_s)}: {holds(made)}"
 
 
 def _config_place(found: Configured) -> Path:
@@ -216,8 +217,8 @@ def _check_config(
 
 
 def _confirmed(args: argparse.Namespace, backup: Checked, history: Path, config: Path) -> bool:
-    print(f"{args.file} is good: {_about(backup)}.")
-    print(f"It becomes {history}; the one there now is kept beside it.")
+    print(f"{args.file} is good: {_about(backup)}, {also(backup.manifest)}.")
+    print(f"Its history becomes {history}; the one there now is kept beside it.")
     if args.with_config:
         print(f"Its configuration becomes {config}; the one there now is kept beside it.")
     try:
