@@ -12,23 +12,26 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
 import tarfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from optimizer.adapters.history_manifest import (
+    FORMAT_VERSION,
+    Manifest,
+    Member,
+    NewerError,
+    parsed,
+    rendered,
+)
 from optimizer.errors import BackupError
 
 MANIFEST_NAME = "manifest.json"
 DATABASE_NAME = "history.sqlite3"
 CONFIG_NAME = "optimizer.env"
-FORMAT = "optimizer-backup"
-FORMAT_VERSION = 1
-"""A reader refuses what has a higher one."""
 MOST_BYTES: Mapping[str, int] = {
     MANIFEST_NAME: 1 << 16,
     DATABASE_NAME: 4 << 30,
@@ -44,39 +47,6 @@ _BLOCK_BYTES = 512
 _MOST_END_BYTES = 1 << 20
 """Blocks of zeros at the end: two, filled up to a record of 10 KiB or what another tar takes."""
 _PIECE_BYTES = 1 << 20
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
-    """One file in the archive; `path` is where it was."""
-
-    size_bytes: int
-    sha256: str
-    path: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
-    """What a history holds; the times are the earliest and latest of its rows, None without any."""
-
-    schema_version: int
-    rows: int
-    events: int
-    first_utc_s: float | None
-    last_utc_s: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
-    """What the archive says of itself; `config` None: the host ran on built-in defaults."""
-
-    created_utc_s: float
-    host: str
-    program_version: str
-    contents: Contents
-    history: Member
-    config: Member | None
 
 
 def member_of(path: Path, *, was_at: Path) -> Member:
@@ -95,8 +65,7 @@ def write(target: BinaryIO, manifest: Manifest, folder: Path) -> None:
 
     Raises OSError, and BackupError when something is too large.
     """
-    told = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(manifest)}
-    (folder / MANIFEST_NAME).write_bytes(json.dumps(told, indent=2).encode() + b"\n")
+    (folder / MANIFEST_NAME).write_bytes(rendered(manifest))
     names = [MANIFEST_NAME, DATABASE_NAME] + [CONFIG_NAME] * (manifest.config is not None)
     moment = int(manifest.created_utc_s)
     with (
@@ -151,8 +120,8 @@ class _Reader:
         content = self._exactly(header.size)
         self._exactly(-header.size % _BLOCK_BYTES)
         try:
-            return _parsed(json.loads(content))
-        except _NewerError as exc:
+            return parsed(json.loads(content))
+        except NewerError as exc:
             raise BackupError(
                 f"{self._name} has format version {exc}, this program knows up to "
                 f"{FORMAT_VERSION}: restore it with the newer program"
@@ -252,54 +221,3 @@ class _Reader:
 
     def _damaged(self, cause: str) -> BackupError:
         return BackupError(f"{self._name} is damaged: {cause}; use another backup")
-
-
-class _NewerError(Exception):
-    """The format is newer than this program."""
-
-
-def _parsed(told: dict[str, object]) -> Manifest:
-    """Raises ValueError, TypeError, KeyError or AttributeError for what is no manifest."""
-    if told["format"] != FORMAT:
-        raise ValueError(f"format {told['format']!r}")
-    if _count(told["format_version"]) > FORMAT_VERSION:
-        raise _NewerError(told["format_version"])
-    contents, config = told["contents"], told["config"]
-    if not isinstance(contents, dict):
-        raise TypeError("contents is no object")
-    return Manifest(
-        created_utc_s=_moment(told["created_utc_s"]) or 0.0,
-        host=str(told["host"])[:255],
-        program_version=str(told["program_version"])[:255],
-        contents=Contents(
-            schema_version=_count(contents["schema_version"]),
-            rows=_count(contents["rows"]),
-            events=_count(contents["events"]),
-            first_utc_s=_moment(contents["first_utc_s"]),
-            last_utc_s=_moment(contents["last_utc_s"]),
-        ),
-        history=_member(told["history"]),
-        config=None if config is None else _member(config),
-    )
-
-
-def _member(told: object) -> Member:
-    if not isinstance(told, dict) or not _SHA256.fullmatch(told["sha256"]):
-        raise ValueError(f"no member: {str(told)[:60]}")
-    return Member(
-        size_bytes=_count(told["size_bytes"]), sha256=told["sha256"], path=str(told["path"])
-    )
-
-
-def _count(value: object) -> int:
-    if not isinstance(value, int) or value < 0:
-        raise ValueError(f"no count: {str(value)[:60]}")
-    return value
-
-
-def _moment(value: object) -> float | None:
-    if value is None:
-        return None
-    if not isinstance(value, int | float) or not abs(value) < 1e12:
-        raise ValueError(f"no time: {str(value)[:60]}")
-    return float(value)

@@ -25,14 +25,13 @@ from optimizer.adapters.history_archive import (
     DATABASE_NAME,
     MOST_BYTES,
     READ_FLAGS,
-    Manifest,
-    Member,
     member_of,
     need_room,
     unpack,
     write,
 )
 from optimizer.adapters.history_expiry import Expired, expire, name_of
+from optimizer.adapters.history_manifest import Manifest, Member
 from optimizer.adapters.instance_lock import InstanceLock
 from optimizer.atomic import sync_directory
 from optimizer.errors import AlreadyRunningError, BackupError

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from optimizer.adapters.history_archive import READ_FLAGS, Manifest, read_manifest
+from optimizer.adapters.history_archive import READ_FLAGS, read_manifest
+from optimizer.adapters.history_manifest import Manifest
 from optimizer.errors import BackupError
 
 DAY_S = 86_400

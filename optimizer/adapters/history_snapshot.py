@@ -11,9 +11,9 @@ import stat
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
-from optimizer.adapters.history_archive import Contents
 from optimizer.adapters.history_events import SINCE_VERSION
-from optimizer.adapters.history_file import FILE_ERRORS, refuse_newer, remedy
+from optimizer.adapters.history_file import FILE_ERRORS, is_damage, refuse_newer, remedy
+from optimizer.adapters.history_manifest import Contents
 from optimizer.errors import BackupError, HistoryError
 
 READ_TIMEOUT_S = 5.0
@@ -77,8 +77,11 @@ def copy(db: sqlite3.Connection, target: Path) -> None:
     except (*FILE_ERRORS, UnicodeError) as exc:
         with suppress(OSError):
             target.unlink()
+        cure = "the daemon sets it aside when it writes next"
+        if not is_damage(exc):
+            cure = "free space there and look at the kernel log, or name another with --to"
         raise BackupError(
-            f"cannot copy the history to {target.parent}: {exc}; {remedy(exc, target)}"
+            f"cannot copy the history to {target.parent.parent}: {exc}; {cure}"
         ) from exc
 
 

@@ -23,8 +23,8 @@ from optimizer.cli.common import define as define_common
 from optimizer.errors import AlreadyRunningError, ConfigError
 
 if TYPE_CHECKING:
-    from optimizer.adapters.history_archive import Manifest
     from optimizer.adapters.history_backup import Backup
+    from optimizer.adapters.history_manifest import Manifest
 
 FOLDER_NAME = "backups"
 """Where backups go in the state directory."""

@@ -144,7 +144,7 @@ def _look(args: argparse.Namespace, archive: BinaryIO, found: Configured) -> int
 
 def _restore(args: argparse.Namespace, archive: BinaryIO, found: Configured) -> int:
     from optimizer.adapters.config_restore import put_config
-    from optimizer.adapters.foreign import rights_of
+    from optimizer.adapters.foreign import own_rights, rights_of
     from optimizer.adapters.history_restore import checked, put_in_place, sweep
     from optimizer.directories import HISTORY_NAME
 
@@ -153,11 +153,12 @@ def _restore(args: argparse.Namespace, archive: BinaryIO, found: Configured) -> 
     with rights_of(state):
         sweep(state)
         with checked(archive, args.file, state) as backup:
-            if args.with_config:
-                _check_config(args, backup, config, found)
-            if not args.yes and not _confirmed(args, backup, history, config):
-                print("Nothing was changed.")
-                return EXIT_FAILED
+            with own_rights():
+                if args.with_config:
+                    _check_config(args, backup, config, found)
+                if not args.yes and not _confirmed(args, backup, history, config):
+                    print("Nothing was changed.")
+                    return EXIT_FAILED
             aside = put_in_place(backup, history, now_utc_s=now_utc_s)
     print(f"Restored the history of {_about(backup)}.")
     print(f"It is {history}" + (f"; the one before is {aside.name} beside it." if aside else "."))

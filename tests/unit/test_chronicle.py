@@ -93,6 +93,15 @@ def test_a_start_after_an_end_and_after_a_crash() -> None:
     ]
 
 
+def test_a_start_after_a_restore_is_none_after_a_crash() -> None:
+    """A backup made beside a daemon ends in the midst of its life; a kill after that counts."""
+    rig = Rig()
+    rig.chronicle.note(EventKind.RESTORED)
+    rig.life()
+    rig.life()
+    assert rig.kinds == [EventKind.RESTORED, EventKind.STARTED, EventKind.RESTARTED]
+
+
 def test_a_pause_is_noted_once_and_its_end_once() -> None:
     """With who, why, since when and until when; and whether it ended by itself."""
     rig = Rig()

@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -17,7 +18,24 @@ from optimizer.adapters import history_backup
 from optimizer.adapters.history_expiry import DAY_S, expire, name_of
 from optimizer.adapters.instance_lock import InstanceLock
 from optimizer.errors import AlreadyRunningError, BackupError, HistoryError
-from tests.backups import NOW_S, entry_of, make_backup, make_history, manifest, members, pack, times
+from tests.backups import (
+    NOW_S,
+    entry_of,
+    make_backup,
+    make_history,
+    manifest,
+    members,
+    pack,
+    quick_folder,
+    times,
+)
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory."""
+    with quick_folder(tmp_path) as folder:
+        yield folder
 
 
 @pytest.fixture

@@ -12,18 +12,19 @@ import sqlite3
 import stat
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from optimizer.adapters import history_restore
+from optimizer.adapters import history_kept, history_restore
 from optimizer.adapters.config_restore import put_config
 from optimizer.adapters.history_file import _MIGRATIONS
+from optimizer.adapters.history_kept import KEPT
 from optimizer.adapters.history_reading import read_events
-from optimizer.adapters.history_restore import KEPT, checked, put_in_place, sweep
+from optimizer.adapters.history_restore import checked, put_in_place, sweep
 from optimizer.errors import BackupError, OptimizerError
 from optimizer.outcome import EventKind
 from tests.backups import (
@@ -33,11 +34,19 @@ from tests.backups import (
     make_history,
     manifest,
     pack,
+    quick_folder,
     times,
     usual,
 )
 
 OLD_ROWS, NEW_ROWS = 30, 50
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory."""
+    with quick_folder(tmp_path) as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +143,7 @@ def test_a_program_that_has_the_history_open_bars_a_restore(
     archive: Path, history: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would go on in the old file with the new one's WAL; the message says what to end."""
-    monkeypatch.setattr(history_restore, "BUSY_S", 0.3)
+    monkeypatch.setattr(history_kept, "BUSY_S", 0.3)
     with closing(sqlite3.connect(history)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM sample").fetchone()
