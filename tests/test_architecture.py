@@ -151,9 +151,10 @@ PARTS = {
         "optimizer.adapters.history_snapshot",
     },
     "optimizer.adapters.history_snapshot": {
-        "optimizer.adapters.history_manifest",
+        "optimizer.adapters.history_archive",
         "optimizer.adapters.history_events",
         "optimizer.adapters.history_file",
+        "optimizer.adapters.history_manifest",
     },
     "optimizer.adapters.history_file": {"optimizer.adapters.history_events"},
     "optimizer.adapters.history_means": {"optimizer.adapters.history_file"},

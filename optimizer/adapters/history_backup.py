@@ -13,7 +13,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,7 @@ LEFTOVER_S = 3600.0
 LOCK_NAME = ".optimizer-backup.lock"
 _LEFTOVER = re.compile(r"\.optimizer-backup-[0-9a-f]{16}\.tmp")
 _SPARE_BYTES = 1 << 20
+_ROOM = "free some, or name another directory with --to"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +78,21 @@ def back_up(order: Order, *, now_utc_s: float) -> Backup:
     when the history cannot be read, and BackupError; then there is no new file.
     """
     try:
-        with rights_of(order.history.parent):
-            db = history_snapshot.opened(order.history)
-        with closing(db), rights_of(order.ruled_by), _working(order.directory, now_utc_s) as folder:
+        with ExitStack() as held:
+            with rights_of(order.history.parent):
+                files = history_snapshot.still(order.history)
+                db = None if files else history_snapshot.opened(order.history)
+            if db is not None:
+                held.callback(db.close)
+            held.enter_context(rights_of(order.ruled_by))
+            folder = held.enter_context(_working(order.directory, now_utc_s))
+            if db is None:
+                need_room(folder, sum(os.fstat(f.fileno()).st_size for f in files.values()), _ROOM)
+                db = history_snapshot.thawed(files, order.history, folder)
+                held.callback(db.close)
             size_bytes = history_snapshot.size_bytes(db, order.history)
             # The copy and the archive of it; then the archive and what was in it.
-            remedy = "free some, or name another directory with --to"
-            need_room(folder, 2 * size_bytes + _SPARE_BYTES, remedy)
+            need_room(folder, 2 * size_bytes + _SPARE_BYTES, _ROOM)
             history_snapshot.copy(db, folder / DATABASE_NAME)
             manifest = _manifest(order, folder, now_utc_s)
             archive = folder / "archive"

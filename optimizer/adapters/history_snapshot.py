@@ -6,11 +6,15 @@ The writer goes on meanwhile: a reader of a WAL file sees one moment of it.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import stat
+import sys
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
+from typing import BinaryIO
 
+from optimizer.adapters.history_archive import READ_FLAGS
 from optimizer.adapters.history_events import SINCE_VERSION
 from optimizer.adapters.history_file import FILE_ERRORS, is_damage, refuse_newer, remedy
 from optimizer.adapters.history_manifest import Contents
@@ -50,6 +54,43 @@ def opened(history: Path) -> sqlite3.Connection:
             return db
     except FILE_ERRORS as exc:
         raise _unread(history, exc) from exc
+
+
+def still(history: Path) -> dict[str, BinaryIO]:
+    """The files of a history that nobody can write to, by suffix, open; elsewhere none.
+
+    On a filesystem that is read-only SQLite cannot open a WAL, although all
+    rows are there. Raises OSError.
+    """
+    if sys.platform == "win32" or not (history.is_file() and _is_read_only(history.parent)):
+        return {}
+    files: dict[str, BinaryIO] = {}
+    with ExitStack() as undo:
+        for suffix in ("", "-wal"):
+            if not suffix or os.path.lexists(f"{history}{suffix}"):
+                descriptor = os.open(f"{history}{suffix}", READ_FLAGS | os.O_NOFOLLOW)
+                files[suffix] = undo.enter_context(open(descriptor, "rb"))
+        undo.pop_all()
+    return files
+
+
+def thawed(files: dict[str, BinaryIO], history: Path, folder: Path) -> sqlite3.Connection:
+    """A connection to a copy of such files in the folder; raises HistoryError, OSError."""
+    copy = folder / "still"
+    for suffix, source in files.items():
+        with source, open(f"{copy}{suffix}", "xb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+    if not _is_read_only(history.parent):
+        raise HistoryError(f"the filesystem of {history} has just become writable: try again")
+    return opened(copy)
+
+
+def _is_read_only(directory: Path) -> bool:
+    if sys.platform == "win32":
+        return False
+    with suppress(FileNotFoundError):
+        return bool(os.statvfs(directory).f_flag & os.ST_RDONLY)
+    return False
 
 
 def size_bytes(db: sqlite3.Connection, history: Path) -> int:

@@ -226,6 +226,28 @@ def test_a_full_disk_and_a_read_only_one_are_told(tmp_path: Path, place: Path) -
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("suffixes", [("",), ("", "-wal"), ("", "-wal", "-shm")])
+def test_a_history_on_a_read_only_disk_can_be_saved(
+    tmp_path: Path, suffixes: tuple[str, ...]
+) -> None:
+    """After an error in its filesystem, or a power cut, all its rows reach another disk."""
+    live = tmp_path / "live.sqlite3"
+    make_history(live, OLD_ROWS, first_utc_s=1_000)
+    with ext4(tmp_path, size_mb=8) as disk, closing(sqlite3.connect(live)) as writer:
+        writer.execute("PRAGMA wal_autocheckpoint = 0")
+        writer.execute("INSERT INTO sample(utc_s, span_s) VALUES (7, 1)")
+        writer.commit()
+        (disk / "state").mkdir()
+        for suffix in suffixes:
+            shutil.copy(f"{live}{suffix}", f"{disk / 'state' / HISTORY_NAME}{suffix}")
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        done = optimizer("history", "backup", "--json", "--to", str(tmp_path / "to"), *on(disk))
+        assert done.returncode == 0, done.stderr
+        kept = OLD_ROWS + ("-wal" in suffixes)
+        assert json.loads(done.stdout)["contents"]["rows"] == kept
+
+
+@pytest.mark.long
 def test_a_backup_that_is_ended_leaves_nothing(place: Path) -> None:
     """SIGTERM in the midst: no file with a backup's name, no folder, no lock."""
     history = place / "state" / HISTORY_NAME
@@ -304,6 +326,7 @@ def test_links_lead_root_nowhere(theirs: Path, archive: Path, tmp_path: Path) ->
     assert (roots / "secret").read_bytes() == before
 
 
+@pytest.mark.long
 def test_a_config_that_the_service_user_may_not_read_does_not_reach_it(
     theirs: Path, tmp_path: Path
 ) -> None:
