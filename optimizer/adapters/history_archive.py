@@ -131,7 +131,7 @@ class _Reader:
 
     def unpack(self, folder: Path) -> tuple[Manifest, bytes | None]:
         manifest = self.manifest()
-        need_room(folder, manifest.history.size_bytes + 2**20, "free some space there")
+        need_room(folder.parent, manifest.history.size_bytes + 2**20, "free some space there")
         descriptor = os.open(folder / DATABASE_NAME, CREATE_FLAGS, 0o600)
         with open(descriptor, "wb") as file:
             self._copy(manifest.history, DATABASE_NAME, file)

@@ -87,12 +87,16 @@ def back_up(order: Order, *, now_utc_s: float) -> Backup:
             held.enter_context(rights_of(order.ruled_by))
             folder = held.enter_context(_working(order.directory, now_utc_s))
             if db is None:
-                need_room(folder, sum(os.fstat(f.fileno()).st_size for f in files.values()), _ROOM)
+                need_room(
+                    order.directory,
+                    sum(os.fstat(f.fileno()).st_size for f in files.values()),
+                    _ROOM,
+                )
                 db = history_snapshot.thawed(files, order.history, folder)
                 held.callback(db.close)
             size_bytes = history_snapshot.size_bytes(db, order.history)
             # The copy and the archive of it; then the archive and what was in it.
-            need_room(folder, 2 * size_bytes + _SPARE_BYTES, _ROOM)
+            need_room(order.directory, 2 * size_bytes + _SPARE_BYTES, _ROOM)
             history_snapshot.copy(db, folder / DATABASE_NAME)
             manifest = _manifest(order, folder, now_utc_s)
             archive = folder / "archive"

@@ -59,7 +59,9 @@ def copied(history: Path, folder: Path) -> tuple[str, ...]:
     """
     sides = [suffix for suffix in ("-wal", "-journal") if _size(f"{history}{suffix}")]
     suffixes = ("", *sides)
-    need_room(folder, 2 * sum(_size(f"{history}{suffix}") for suffix in suffixes) + 2**20, _ROOM)
+    need_room(
+        history.parent, 2 * sum(_size(f"{history}{suffix}") for suffix in suffixes) + 2**20, _ROOM
+    )
     if sides:
         # As they are: SQLite removes the WAL of a database that it does not recognise.
         for suffix in suffixes:
