@@ -28,6 +28,21 @@ _ODD = "SELECT type, name FROM sqlite_master WHERE type NOT IN ('table', 'index'
 
 def opened(history: Path) -> sqlite3.Connection:
     """A connection that only reads, with all its files open; raises HistoryError."""
+    _refuse_odd(history)
+    uri = f"{history.absolute().as_uri()}?mode=ro"
+    try:
+        with ExitStack() as undo:
+            db = sqlite3.connect(uri, uri=True, timeout=READ_TIMEOUT_S)
+            undo.callback(db.close)
+            refuse_newer(db, history)
+            undo.pop_all()
+            return db
+    except FILE_ERRORS as exc:
+        raise _unread(history, exc) from exc
+
+
+def _refuse_odd(history: Path) -> None:
+    """Raise HistoryError unless it is a regular file, and not where a link leads."""
     try:
         kind = os.lstat(history).st_mode
     except FileNotFoundError as exc:
@@ -44,33 +59,27 @@ def opened(history: Path) -> sqlite3.Connection:
             f"the history {history} is not a regular file: move the file itself there, or set "
             "WORKSPACE_DIR to where it is"
         )
-    uri = f"{history.absolute().as_uri()}?mode=ro"
-    try:
-        with ExitStack() as undo:
-            db = sqlite3.connect(uri, uri=True, timeout=READ_TIMEOUT_S)
-            undo.callback(db.close)
-            refuse_newer(db, history)
-            undo.pop_all()
-            return db
-    except FILE_ERRORS as exc:
-        raise _unread(history, exc) from exc
 
 
 def still(history: Path) -> dict[str, BinaryIO]:
     """The files of a history that nobody can write to, by suffix, open; elsewhere none.
 
     On a filesystem that is read-only SQLite cannot open a WAL, although all
-    rows are there. Raises OSError.
+    rows are there. Raises HistoryError.
     """
-    if sys.platform == "win32" or not (history.is_file() and _is_read_only(history.parent)):
+    _refuse_odd(history)
+    if sys.platform == "win32" or not _is_read_only(history.parent):
         return {}
     files: dict[str, BinaryIO] = {}
-    with ExitStack() as undo:
-        for suffix in ("", "-wal"):
-            if not suffix or os.path.lexists(f"{history}{suffix}"):
-                descriptor = os.open(f"{history}{suffix}", READ_FLAGS | os.O_NOFOLLOW)
-                files[suffix] = undo.enter_context(open(descriptor, "rb"))
-        undo.pop_all()
+    try:
+        with ExitStack() as undo:
+            for suffix in ("", "-wal"):
+                if not suffix or os.path.lexists(f"{history}{suffix}"):
+                    descriptor = os.open(f"{history}{suffix}", READ_FLAGS | os.O_NOFOLLOW)
+                    files[suffix] = undo.enter_context(open(descriptor, "rb"))
+            undo.pop_all()
+    except OSError as exc:
+        raise _unread(history, exc) from exc
     return files
 
 
