@@ -26,7 +26,7 @@ COMMANDS = {
     "pause": ("switch", "take all load away, for a while or until resumed"),
     "release": ("release", "hold nothing on one filesystem for a while, to unmount it"),
     "resume": ("switch", "lift a pause, a running window and releases; tripped stressers start"),
-    "history": ("history", "what was recorded: events"),
+    "history": ("history", "what was recorded: events, export, import, compare"),
     "glances-config": ("glances_config", "write the configuration for Glances"),
 }
 

@@ -37,3 +37,7 @@ class SwitchError(OptimizerError):
 
 class TraceError(OptimizerError):
     """A trace for the simulator cannot be used; the message names line, value and remedy."""
+
+
+class SourceError(OptimizerError):
+    """History cannot be taken from a source; the message names it, the value and the remedy."""

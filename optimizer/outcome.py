@@ -71,6 +71,8 @@ class EventKind(enum.Enum):
     """The host was suspended, and is back; the detail says for how long."""
     RESTORED = "history.restored"
     """No daemon ran, and a backup took the place of the history; the detail names it."""
+    IMPORTED = "history.imported"
+    """Rows from elsewhere were added; the detail says how many, of which time and from where."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +112,30 @@ class PeriodMeans:
     days: float
     rows: int
     of: PerResource[PeriodMean]
+
+
+class HistoryRow(NamedTuple):
+    """A row of the history as it is stored, exported and imported.
+
+    The ratios are 0 to 1 and, with the reasons, None where unknown. `utc_s` is
+    the whole second in which the span ended.
+    """
+
+    utc_s: int
+    span_s: float
+    cpu: float | None = None
+    cpu_own: float | None = None
+    cpu_steal: float | None = None
+    memory: float | None = None
+    memory_own: float | None = None
+    disk: float | None = None
+    disk_own: float | None = None
+    cpu_setpoint: float | None = None
+    memory_setpoint: float | None = None
+    disk_setpoint: float | None = None
+    cpu_reason: str | None = None
+    memory_reason: str | None = None
+    disk_reason: str | None = None
 
 
 class Past(NamedTuple):

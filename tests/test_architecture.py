@@ -157,12 +157,26 @@ PARTS = {
         "optimizer.adapters.history_manifest",
     },
     "optimizer.adapters.history_file": {"optimizer.adapters.history_events"},
+    "optimizer.adapters.history_import": {
+        "optimizer.adapters.history_events",
+        "optimizer.adapters.history_file",
+    },
     "optimizer.adapters.history_means": {"optimizer.adapters.history_file"},
     "optimizer.adapters.history_reading": {
         "optimizer.adapters.history_events",
         "optimizer.adapters.history_file",
         "optimizer.adapters.history_means",
+        "optimizer.adapters.history_past",
     },
+    "optimizer.adapters.history_sources": {
+        "optimizer.adapters.history_text",
+        "optimizer.adapters.sysstat",
+    },
+    "optimizer.adapters.prometheus": {
+        "optimizer.adapters.history_text",
+        "optimizer.adapters.sysstat",
+    },
+    "optimizer.adapters.sysstat": {"optimizer.adapters.history_text"},
     "optimizer.adapters.idle_group": {
         "optimizer.adapters.cgroups",
         "optimizer.adapters.identity",

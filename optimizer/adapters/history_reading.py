@@ -7,14 +7,18 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from optimizer.adapters import history_events
-from optimizer.adapters.history_file import DAY_S, FILE_ERRORS, refuse_newer, remedy
+from optimizer.adapters import history_events, history_past
+from optimizer.adapters.history_file import COLUMNS, DAY_S, FILE_ERRORS, refuse_newer, remedy
 from optimizer.adapters.history_means import SUMS, period_means
 from optimizer.errors import HistoryError
-from optimizer.outcome import Event, PeriodMeans
+from optimizer.outcome import Event, HistoryRow, Past, PeriodMeans
 
 READ_TIMEOUT_S = 5.0
 """How long a reader waits for a lock."""
+_ROWS = f"""
+    SELECT {", ".join(COLUMNS)} FROM sample
+    WHERE utc_s > ? AND utc_s <= ? ORDER BY utc_s, rowid
+"""  # noqa: S608 - constants only
 
 
 def read_means(path: Path, now_utc_s: float, days: float) -> PeriodMeans:
@@ -38,6 +42,24 @@ def read_events(path: Path, from_utc_s: float, to_utc_s: float) -> tuple[Event, 
         if version < history_events.SINCE_VERSION:
             return ()
         return history_events.between(db, from_utc_s, to_utc_s)
+
+
+def read_rows(path: Path, from_utc_s: float, to_utc_s: float) -> list[HistoryRow]:
+    """The rows that ended after the first time and up to the second, by time.
+
+    Of one second, in the order in which they were written. They are taken at
+    once, for one who holds a reading transaction open makes the daemon's WAL
+    grow. Raises HistoryError as `read_means` does.
+    """
+    with _reading(path) as (db, _):
+        found = db.execute(_ROWS, (from_utc_s, to_utc_s)).fetchall()
+    return list(map(HistoryRow._make, found))
+
+
+def read_past(path: Path, from_utc_s: float, to_utc_s: float) -> list[Past]:
+    """The rows as `SqliteHistory.past` gives them; raises HistoryError as `read_means` does."""
+    with _reading(path) as (db, _):
+        return list(history_past.past(db, from_utc_s, to_utc_s))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import sys
 import time
 
 from optimizer.cli import history_backup, history_restore
+from optimizer.cli import history_compare, history_export, history_import
 from optimizer.cli.common import EXIT_FAILED, EXIT_OK, as_far_as_good, say_faults, where_running
 from optimizer.cli.common import define as define_common
 from optimizer.errors import ConfigError, HistoryError
@@ -33,6 +34,29 @@ def define(parser: argparse.ArgumentParser, _name: str) -> None:
     shown.set_defaults(execute=events)
     history_backup.define(commands)
     history_restore.define(commands)
+    history_export.define(
+        commands.add_parser(
+            "export",
+            help="the recorded rows as CSV or JSON lines",
+            description="The recorded rows, as ratios 0 to 1; empty where unknown.",
+        ),
+        _days,
+    )
+    history_import.define(
+        commands.add_parser(
+            "import",
+            help="add rows from an export, from sar or from a Prometheus server",
+            description="Adds rows of times that the history does not know; while no daemon runs.",
+        ),
+        _days,
+    )
+    history_compare.define(
+        commands.add_parser(
+            "compare",
+            help="one week against another, and the hours that stand out",
+            description="Holds period B against period A; all times are UTC.",
+        )
+    )
 
 
 def events(args: argparse.Namespace) -> int:

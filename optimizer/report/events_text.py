@@ -22,6 +22,7 @@ WORDS: dict[EventKind, str] = {
     EventKind.CLOCK_STEPPED: "the clock was set",
     EventKind.SLEPT: "the host was suspended",
     EventKind.RESTORED: "history restored from a backup",
+    EventKind.IMPORTED: "history imported",
 }
 """What each kind means, in words."""
 

@@ -1,0 +1,347 @@
+"""What sar has recorded: the output of `sadf -j` and `sadf -d`, and binary files through sadf(1).
+
+Sources: sadf(1), sar(1) and inisar/json_stats.c of sysstat 12.6.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from optimizer.adapters.history_text import LONGEST_SPAN_S, shown
+from optimizer.errors import SourceError
+from optimizer.orders import MemoryMetric
+from optimizer.outcome import HistoryRow
+
+BINARY_MAGIC = (b"\x96\xd5", b"\xd5\x96")
+"""The first bytes of a binary sa file, SYSSTAT_MAGIC in either byte order."""
+TEXT_HEAD = "# hostname;interval;timestamp"
+JSON_HEAD = '{"sysstat"'
+TIMEOUT_S = 120.0
+ACTIVITIES = (("-u", "-r", "ALL", "-F", "MOUNT"), ("-u", "-r"))
+"""What sadf is asked for; the second is for sysstat before 11.5."""
+_TEXT_NAMES = {
+    "%idle": "idle",
+    "%iowait": "iowait",
+    "%steal": "steal",
+    "kbmemfree": "memfree",
+    "kbavail": "avail",
+    "kbmemused": "memused",
+    "%memused": "memused-percent",
+    "kbbuffers": "buffers",
+    "kbcached": "cached",
+    "kbslab": "slab",
+    "MBfsfree": "MBfsfree",
+    "MBfsused": "MBfsused",
+    "%ufsused": "%ufsused",
+}
+"""The columns of `sadf -d` by their names in `sadf -j`."""
+_ROUNDED = 0.0051
+"""Percentages have two decimals."""
+
+
+@dataclass(slots=True)
+class Moment:
+    """What sar tells of one interval; a part is empty where it tells nothing."""
+
+    span_s: float
+    cpu: Mapping[str, float] = field(default_factory=dict)
+    memory: Mapping[str, float] = field(default_factory=dict)
+    disks: dict[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Recording:
+    """All that was read from some files of one host, by the second in which an interval ended."""
+
+    moments: dict[int, Moment] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    hosts: dict[str, str] = field(default_factory=dict)
+    """Each host that was seen, with the source that named it first."""
+
+    def at(self, utc_s: int, span_s: float) -> Moment:
+        """The moment of that second."""
+        return self.moments.setdefault(utc_s, Moment(span_s))
+
+
+def read_json(text: str, name: str, into: Recording) -> None:
+    """Take in the output of `sadf -j`; raises SourceError when it is none."""
+    try:
+        hosts = json.loads(text)["sysstat"]["hosts"]
+        for host in hosts:
+            node = host["nodename"]
+            into.hosts.setdefault(node if isinstance(node, str) else shown(node), name)
+            for number, entry in enumerate(host["statistics"], 1):
+                try:
+                    _take(entry, into)
+                except (KeyError, TypeError, ValueError) as exc:
+                    said = f"no {exc}" if isinstance(exc, KeyError) else str(exc)
+                    into.faults.append(f"{name}, statistics entry {number}: {said}")
+    except (ValueError, RecursionError) as exc:
+        raise SourceError(
+            f"{name}: {exc}; is the file cut off? Write it again with `sadf -j FILE -- -u -r ALL`"
+        ) from exc
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise SourceError(
+            f"{name}: it has no sysstat.hosts[].statistics ({exc}); write it with "
+            "`sadf -j FILE -- -u -r ALL`"
+        ) from exc
+
+
+def _take(entry: Mapping[str, object], into: Recording) -> None:
+    if not isinstance(entry, Mapping) or not isinstance(entry["timestamp"], Mapping):
+        raise ValueError(f"{shown(entry)} has no timestamp")  # noqa: TRY004 - of the text
+    stamp = entry["timestamp"]
+    moment = into.at(_utc_of(stamp), _span(stamp["interval"]))
+    for one in _items(entry.get("cpu-load")):
+        if one.get("cpu") == "all":
+            moment.cpu = _numbers(one, ("idle", "iowait", "steal"))
+    memory = entry.get("memory")
+    if isinstance(memory, Mapping):
+        names = ("memfree", "avail", "memused", "memused-percent", "buffers", "cached", "slab")
+        moment.memory = _numbers(memory, names)
+    for one in _items(entry.get("filesystems")):
+        place = one.get("mountpoint") or one.get("filesystem")
+        if isinstance(place, str):
+            moment.disks[place] = _numbers(one, ("MBfsfree", "MBfsused", "%ufsused"))
+
+
+def _items(value: object) -> list[Mapping[str, object]]:
+    return [one for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
+
+
+def _utc_of(stamp: Mapping[str, object]) -> int:
+    if stamp.get("utc") != 1:
+        raise ValueError(
+            f"the time {shown(stamp.get('time'))} is local time without a zone; run sadf without -T"
+        )
+    return _utc(f"{stamp['date']} {stamp['time']}")
+
+
+def _utc(text: str) -> int:
+    """Seconds of `2026-11-21 18:00:00`, with or without UTC behind, or of a number."""
+    plain = text.removesuffix(" UTC")
+    try:
+        moment = (
+            datetime.fromtimestamp(int(plain), tz=UTC)
+            if plain.isdecimal()
+            else datetime.strptime(plain, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+        )
+    except (ValueError, OverflowError, OSError) as exc:
+        raise ValueError(f"{shown(text)} is no time of sadf; run it without -T") from exc
+    return int(moment.timestamp())
+
+
+def _span(value: object) -> float:
+    try:
+        span_s = float(str(value))
+    except ValueError:
+        span_s = math.nan
+    if not 0 < span_s <= LONGEST_SPAN_S:
+        raise ValueError(f"the interval {shown(value)} is no number of seconds up to a day")
+    return span_s
+
+
+def _numbers(of: Mapping[str, object], names: Iterable[str]) -> dict[str, float]:
+    """The finite numbers of at least 0 under these names, those that are there."""
+    found: dict[str, float] = {}
+    for name in names:
+        if name not in of:
+            continue
+        try:
+            value = float(str(of[name]))
+        except ValueError:
+            value = math.nan
+        if not 0 <= value < math.inf:
+            raise ValueError(f"{name} {shown(of[name])} is no number of at least 0")
+        found[name] = value
+    return found
+
+
+def read_text(lines: Iterable[str], name: str, into: Recording) -> None:
+    """Take in the output of `sadf -d`, several tables below each other too."""
+    columns: list[str] = []
+    for number, line in enumerate(lines, 1):
+        cells = line.rstrip("\r\n").split(";")
+        if line.startswith("#"):
+            columns = line[1:].strip().split(";")
+        elif line.strip() and not _is_remark(cells):
+            try:
+                _take_text(columns, cells, name, into)
+            except ValueError as exc:
+                into.faults.append(f"{name}, line {number}: {exc}")
+
+
+def _is_remark(cells: Sequence[str]) -> bool:
+    """A restart, or a comment that somebody has left."""
+    return len(cells) > 3 and cells[3].startswith(("LINUX-RESTART", "COM"))
+
+
+def _take_text(columns: Sequence[str], cells: Sequence[str], name: str, into: Recording) -> None:
+    if columns[:3] != ["hostname", "interval", "timestamp"]:
+        raise ValueError(f"no header before {shown(';'.join(cells))}; run sadf -d without -h")
+    if len(cells) != len(columns):
+        raise ValueError(
+            f"{len(cells)} columns where the header has {len(columns)}; is the line cut off?"
+        )
+    named = dict(zip(columns, cells, strict=True))
+    into.hosts.setdefault(named["hostname"], name)
+    utc_s, span_s = _utc(named["timestamp"]), _span(named["interval"])
+    figures = _numbers({_TEXT_NAMES.get(c, ""): v for c, v in named.items()}, _TEXT_NAMES.values())
+    if "CPU" in named:
+        if named["CPU"] in {"-1", "all"}:
+            into.at(utc_s, span_s).cpu = figures
+    elif "kbmemfree" in named:
+        into.at(utc_s, span_s).memory = figures
+    elif place := named.get("MOUNTPOINT") or named.get("FILESYSTEM"):
+        into.at(utc_s, span_s).disks[place] = figures
+
+
+def read_binary(path: Path, into: Recording, program: str = "sadf") -> None:
+    """Take in a binary sa file through sadf(1); raises SourceError when that cannot be done."""
+    found = shutil.which(program)
+    if found is None:
+        raise SourceError(
+            f"{path} is a binary sysstat file, and sadf is not installed: install sysstat "
+            f"(apt install sysstat), or run `sadf -j {path.name} -- -u -r ALL -F MOUNT > FILE` "
+            "where it was written and give FILE"
+        )
+    said = ""
+    for activities in ACTIVITIES:
+        command = [found, "-j", str(path.absolute()), "--", *activities]
+        try:
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                timeout=TIMEOUT_S,
+                check=False,
+                env={**os.environ, "LC_ALL": "C", "TZ": "UTC"},
+            )
+        except (OSError, subprocess.TimeoutExpired) as exc:
+            raise SourceError(f"{path}: sadf failed: {exc}") from exc
+        if done.returncode == 0:
+            read_json(done.stdout.decode(errors="replace"), str(path), into)
+            return
+        said = said or (done.stderr or done.stdout).decode(errors="replace").strip()[:300]
+    raise SourceError(
+        f"{path}: sadf ended with {done.returncode}: {said or 'no message'}; a file of another "
+        f"version of sysstat may need `sadf -c {path} > NEW`, then give NEW"
+    )
+
+
+def rows(
+    recording: Recording, *, metric: MemoryMetric, count_steal: bool, places: Sequence[str]
+) -> list[HistoryRow]:
+    """The rows of a recording, by time; what it does not tell is unknown.
+
+    `places` are the mount points or devices that count as the disk. Raises
+    SourceError when the files are of several hosts.
+    """
+    if len(recording.hosts) > 1:
+        (one, first), (other, second) = list(recording.hosts.items())[:2]
+        raise SourceError(
+            f"{first} is of host {shown(one)} and {second} of host {shown(other)}: a history is "
+            "of one host; give only the files of this one"
+        )
+    total_kb = _total_kb([one.memory for one in recording.moments.values()])
+    found = []
+    for utc_s, moment in sorted(recording.moments.items()):
+        cpu, steal = _cpu(moment.cpu, count_steal=count_steal)
+        memory = _memory(moment.memory, total_kb, metric)
+        disk = _disk([moment.disks[place] for place in places if place in moment.disks])
+        if (cpu, memory, disk) != (None, None, None):
+            found.append(
+                HistoryRow(
+                    utc_s=utc_s,
+                    span_s=moment.span_s,
+                    cpu=cpu,
+                    cpu_own=none_of_ours(cpu),
+                    cpu_steal=steal,
+                    memory=memory,
+                    memory_own=none_of_ours(memory),
+                    disk=disk,
+                    disk_own=none_of_ours(disk),
+                )
+            )
+    return found
+
+
+def none_of_ours(ratio: float | None) -> float | None:
+    """Our share where the history has no row: nothing of ours ran then."""
+    return None if ratio is None else 0.0
+
+
+def clamp(ratio: float) -> float:
+    """At least 0, at most 1: percentages are rounded, and counters are read one after another."""
+    return min(1.0, max(0.0, ratio))
+
+
+def _cpu(of: Mapping[str, float], *, count_steal: bool) -> tuple[float | None, float | None]:
+    """Busy and stolen share; as in control.estimate, waiting for the disk is idle."""
+    if "idle" not in of:
+        return None, None
+    steal = of.get("steal", 0.0)
+    idle = of["idle"] + of.get("iowait", 0.0) + (0.0 if count_steal else steal)
+    return clamp(1 - idle / 100), clamp(steal / 100)
+
+
+def _total_kb(all_of: Iterable[Mapping[str, float]]) -> float | None:
+    """Memory of the host, where the columns do not add up to it: from the share in use.
+
+    The percentage is rounded; each row bounds the total, all of them closely.
+    """
+    low, high = 0.0, math.inf
+    for of in all_of:
+        used, percent = of.get("memused", 0.0), of.get("memused-percent", 0.0)
+        if used > 0 and percent > _ROUNDED:
+            low = max(low, 100 * used / (percent + _ROUNDED))
+            high = min(high, 100 * used / (percent - _ROUNDED))
+    # Memory was added or taken away where the bounds contradict each other.
+    return (low + high) / 2 if 0 < low <= high < math.inf else None
+
+
+def _memory(of: Mapping[str, float], total_kb: float | None, metric: MemoryMetric) -> float | None:
+    """Used share by the metric: exactly where sar has its columns, else by what comes nearest.
+
+    NOCACHE leaves out all of the slab, where that is told, instead of the
+    reclaimable part, and does not count shared memory. AVAILABLE is that too
+    where there is no kbavail (sysstat before 11.5.7).
+    """
+    free, used = of.get("memfree"), of.get("memused")
+    if free is None or used is None:
+        return None
+    cache = sum(of.get(name, 0.0) for name in ("buffers", "cached", "slab"))
+    total, percent = None, of.get("memused-percent", math.nan)
+    # Since sysstat 11.7 what is in use leaves out the cache.
+    for sum_kb in sorted((free + used, free + used + cache), reverse="slab" in of):
+        if sum_kb > 0 and abs(100 * used / sum_kb - percent) <= _ROUNDED:
+            total = sum_kb
+            break
+    if total is None:
+        if total_kb is None:
+            return None
+        total, cache = total_kb, total_kb - used - free
+    if metric is MemoryMetric.FREE:
+        return clamp(1 - free / total)
+    if metric is MemoryMetric.AVAILABLE and "avail" in of:
+        return clamp(1 - of["avail"] / total)
+    return clamp(1 - (free + cache) / total)
+
+
+def _disk(disks: Sequence[Mapping[str, float]]) -> float | None:
+    """sum(used) / sum(used + available) over the filesystems, as df(1) has it."""
+    used = available = 0.0
+    for of in disks:
+        if not {"MBfsfree", "MBfsused", "%ufsused"} <= of.keys():
+            return None
+        used += of["MBfsused"]
+        size = of["MBfsused"] + of["MBfsfree"]
+        available += size * max(0.0, 1 - of["%ufsused"] / 100)
+    return clamp(used / (used + available)) if used + available > 0 else None

@@ -1,0 +1,273 @@
+"""`optimizer history import`: rows from an export, from sar or from Prometheus."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from optimizer.cli.common import (
+    EXIT_FAILED,
+    EXIT_OK,
+    EXIT_TRY_LATER,
+    configured,
+    say_faults,
+    where_running,
+)
+from optimizer.cli.common import define as define_common
+from optimizer.errors import AlreadyRunningError, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from optimizer.adapters.history_import import Sifted
+    from optimizer.adapters.history_sources import Found
+    from optimizer.adapters.instance_lock import InstanceLock
+    from optimizer.directories import Directories
+    from optimizer.outcome import HistoryRow
+    from optimizer.upkeep import Derived
+
+SHOWN_FAULTS = 5
+LEAST_STEP_S, MOST_STEP_S = 10, 3600
+
+
+def define(parser: argparse.ArgumentParser, days: Callable[[str], float]) -> None:
+    """Add this command's options; `days` reads a number of days."""
+    define_common(parser)
+    parser.add_argument(
+        "sources",
+        nargs="*",
+        metavar="SOURCE",
+        help="files of `history export` (CSV, JSON lines), of sar, or of sadf -j or -d; "
+        "gzip too; - is the standard input",
+    )
+    parser.add_argument(
+        "--prometheus", metavar="URL", help="a server, for example http://127.0.0.1:9090"
+    )
+    parser.add_argument(
+        "--instance", metavar="HOST", help="this host's instance label there, with or without port"
+    )
+    parser.add_argument(
+        "--days", type=days, metavar="N", help="so many days from Prometheus (default: all kept)"
+    )
+    parser.add_argument(
+        "--step",
+        type=_step,
+        default=60,
+        metavar="S",
+        help="seconds between two rows from Prometheus (default: 60)",
+    )
+    parser.add_argument(
+        "--mount",
+        action="append",
+        metavar="PATH",
+        help="mount point (or device, as sar names it) that counts as the disk; may be repeated "
+        "(default: those that the daemon would hold)",
+    )
+    parser.add_argument(
+        "--skip-faulty", action="store_true", help="store the good rows of a source with faults"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only tell what would be stored")
+    parser.set_defaults(execute=execute)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Store what is new, or nothing at all."""
+    wrong = _wrong_usage(args)
+    if wrong:
+        print(f"optimizer: {wrong}", file=sys.stderr)
+        return EXIT_FAILED
+    try:
+        return _import(args)
+    except ConfigError as exc:
+        return say_faults(exc)
+    except AlreadyRunningError as exc:
+        print(
+            f"optimizer: {exc}; the daemon is the only writer of the history, so nothing was "
+            "imported: stop it, import, and start it again (systemctl stop cloud-optimizer, for "
+            "example); --dry-run works beside it",
+            file=sys.stderr,
+        )
+        return EXIT_TRY_LATER
+    except KeyboardInterrupt:
+        print("optimizer: interrupted; nothing was imported", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def _wrong_usage(args: argparse.Namespace) -> str:
+    if not args.sources and not args.prometheus:
+        return "name a file to import, or a server with --prometheus URL --instance HOST"
+    if args.prometheus and not args.instance:
+        return "--prometheus needs --instance HOST: which of its hosts is this one"
+    if not args.prometheus and (args.instance or args.days):
+        return "--instance and --days belong to --prometheus URL; files are taken whole"
+    return ""
+
+
+def _import(args: argparse.Namespace) -> int:
+    from optimizer.adapters.history_import import ahead
+    from optimizer.adapters.instance_lock import InstanceLock
+    from optimizer.app import kept_days
+    from optimizer.derive import derive, look
+    from optimizer.directories import LOCK_NAME, make
+
+    found = configured(args)
+    places = where_running(found.directories)
+    lock = InstanceLock(places.runtime / LOCK_NAME)
+    if not args.dry_run:
+        make(places)
+        # Known before a month is fetched; the lock itself is held while storing only.
+        lock.acquire()
+        lock.release()
+    derived = derive(found.loaded.settings, look(found.loaded.settings))
+    days, now_s = kept_days(derived), time.time()
+    read = _read(args, derived, now_s, days)
+    late = set(ahead((row for source in read.sources for row in source), now_s))
+    faults = [*read.faults, *(f"the row of second {row.utc_s} is in the future" for row in late)]
+    if faults:
+        _say(faults, skip=args.skip_faulty)
+        if not args.skip_faulty:
+            return EXIT_FAILED
+    sources = [[row for row in source if row not in late] for source in read.sources]
+    count = sum(map(len, sources)) + len(faults)
+    if args.dry_run:
+        sifted = _sifted(places, sources, now_s - days * 86_400)
+    else:
+        sifted = _stored(places, lock, sources, now_s, days, _detail(args))
+    _report(args, sifted, count, len(faults), days)
+    _say_how(args, derived, read)
+    return EXIT_OK
+
+
+def _read(args: argparse.Namespace, derived: Derived, now_s: float, days: int) -> Found:
+    """All sources; the disk is that of --mount, or what the daemon would hold."""
+    from optimizer.adapters import prometheus
+    from optimizer.adapters.history_sources import read_files
+
+    policy = derived.settled.policy
+    mounts = args.mount or [place.mount for place in derived.scope.places]
+    found = read_files(
+        args.sources, metric=policy.memory_metric, count_steal=policy.count_steal, places=mounts
+    )
+    if args.prometheus:
+        asked = prometheus.Asked(
+            instance=args.instance,
+            step_s=args.step,
+            metric=policy.memory_metric,
+            count_steal=policy.count_steal,
+            mounts=mounts,
+        )
+        server = prometheus.Prometheus(args.prometheus)
+        start_s = now_s - min(args.days or days, days) * 86_400
+        found.sources.append(prometheus.read(server, asked, start_s, now_s, progress=_progress()))
+    return found
+
+
+def _progress() -> Callable[[int, int], None]:
+    def tell(done: int, of: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\rday {done + 1} of {of} ", end="\r", file=sys.stderr, flush=True)
+
+    return tell
+
+
+def _sifted(places: Directories, sources: list[list[HistoryRow]], after_s: float) -> Sifted:
+    from optimizer.adapters.history_import import sift
+    from optimizer.adapters.history_reading import read_rows
+    from optimizer.directories import HISTORY_NAME
+
+    path = places.state / HISTORY_NAME
+    kept = read_rows(path, -1.0, 1e12) if path.exists() else []
+    return sift(sources, ((row.utc_s, row.span_s) for row in kept), after_utc_s=after_s)
+
+
+def _stored(
+    places: Directories,
+    lock: InstanceLock,
+    sources: list[list[HistoryRow]],
+    now_s: float,
+    days: int,
+    detail: str,
+) -> Sifted:
+    from optimizer.adapters.history_import import store
+    from optimizer.directories import HISTORY_NAME
+
+    lock.acquire()
+    try:
+        return store(
+            places.state / HISTORY_NAME,
+            sources,
+            now_utc_s=now_s,
+            period_days=days,
+            detail=detail,
+        )
+    finally:
+        lock.release()
+
+
+def _detail(args: argparse.Namespace) -> str:
+    named = list(args.sources)
+    if args.prometheus:
+        named.append(f"{args.prometheus} ({args.instance})")
+    more = f" and {len(named) - 3} more" if len(named) > 3 else ""
+    return ", ".join(named[:3]) + more
+
+
+def _say(faults: list[str], *, skip: bool) -> None:
+    from optimizer.report.fields import clean
+
+    for fault in faults[:SHOWN_FAULTS]:
+        print(f"optimizer: {clean(fault)}", file=sys.stderr)
+    if len(faults) > SHOWN_FAULTS:
+        print(f"optimizer: ... and {len(faults) - SHOWN_FAULTS} more faults", file=sys.stderr)
+    if not skip:
+        print(
+            "optimizer: nothing was imported; correct the source, or import its good rows with "
+            "--skip-faulty",
+            file=sys.stderr,
+        )
+
+
+def _report(args: argparse.Namespace, sifted: Sifted, count: int, faulty: int, days: int) -> None:
+    from optimizer.report.fields import time as shown
+
+    stored = "would be stored" if args.dry_run else "stored"
+    print(f"read                {count:>8}")
+    print(f"{stored:<20}{len(sifted.rows):>8}", end="")
+    if sifted.rows:
+        print(f"  {shown(sifted.rows[0].utc_s)} to {shown(sifted.rows[-1].utc_s)}", end="")
+    print(f"\nleft out: known     {sifted.known:>8}  the history has rows of that time")
+    print(f"          too old   {sifted.too_old:>8}  before the {days} days that are kept")
+    print(f"          faulty    {faulty:>8}")
+
+
+def _say_how(args: argparse.Namespace, derived: Derived, read: Found) -> None:
+    """Which figures of the source were taken for the memory, and which disk."""
+    from optimizer.orders import MemoryMetric
+    from optimizer.report.fields import clean
+
+    if not read.sysstat and not args.prometheus:
+        return
+    metric = derived.settled.policy.memory_metric
+    nearest = read.sysstat and metric is MemoryMetric.NOCACHE
+    how = " (sar tells neither shared nor reclaimable memory, so nearly)" if nearest else ""
+    rows = [row for source in read.sources for row in source]
+    print(f"Memory is that of MEMORY_METRIC={metric.value}{how}; own load counts as 0.")
+    mounts = args.mount or [place.mount for place in derived.scope.places]
+    if all(row.disk is None for row in rows):
+        of = f"of {', '.join(map(clean, mounts))}" if mounts else "that the daemon would hold"
+        print(f"No figures of the disk {of}: it stays unknown; --mount names another.")
+    else:
+        print(f"The disk is {', '.join(map(clean, mounts))}.")
+
+
+def _step(text: str) -> int:
+    try:
+        step = int(text)
+    except ValueError:
+        step = 0
+    if not LEAST_STEP_S <= step <= MOST_STEP_S:
+        message = f"{text!r} is no whole number of seconds from {LEAST_STEP_S} to {MOST_STEP_S}"
+        raise argparse.ArgumentTypeError(message)
+    return step
