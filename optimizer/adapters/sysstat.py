@@ -122,20 +122,19 @@ def _utc_of(stamp: Mapping[str, object]) -> int:
         raise ValueError(
             f"the time {shown(stamp.get('time'))} is local time without a zone; run sadf without -T"
         )
-    return _utc(f"{stamp['date']} {stamp['time']}")
+    return _utc(f"{stamp['date']} {stamp['time']} UTC")
 
 
 def _utc(text: str) -> int:
-    """Seconds of `2026-11-21 18:00:00`, with or without UTC behind, or of a number."""
-    plain = text.removesuffix(" UTC")
+    """Seconds of `2026-11-21 18:00:00 UTC`, or of a number."""
     try:
         moment = (
-            datetime.fromtimestamp(int(plain), tz=UTC)
-            if plain.isdecimal()
-            else datetime.strptime(plain, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
+            datetime.fromtimestamp(int(text), tz=UTC)
+            if text.isdecimal()
+            else datetime.strptime(text, "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
         )
     except (ValueError, OverflowError, OSError) as exc:
-        raise ValueError(f"{shown(text)} is no time of sadf; run it without -T") from exc
+        raise ValueError(f"{shown(text)} is no time with its zone; run sadf without -T") from exc
     return int(moment.timestamp())
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import os
 import sys
+import zlib
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from optimizer.cli.common import EXIT_FAILED, EXIT_OK, configured, say_faults
 from optimizer.cli.common import define as define_common
@@ -100,10 +103,11 @@ def execute(args: argparse.Namespace) -> int:
 def _read(path: Path) -> Trace:
     from optimizer.trace import read
 
+    opened: Callable[..., IO[str]] = gzip.open if path.suffix == ".gz" else open
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
             return read(file, str(path))
-    except (OSError, UnicodeDecodeError) as exc:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as exc:
         raise TraceError(f"cannot read the trace {path}: {exc}") from exc
 
 

@@ -54,7 +54,8 @@ class Figures:
     """One resource in one period, over its known time.
 
     `p95_ratio` is what the total does not exceed for 95 % of the known time;
-    `below_hours` how long it was below the target, None without a target.
+    `below_hours` how long it was below the target, None without a target
+    or a known time.
     """
 
     organic_ratio: float | None
@@ -235,7 +236,7 @@ def _figures(of: Period, part: _Part, target: float) -> Figures:
             organic_p95_ratio=None,
             organic_peak_ratio=None,
             coverage=0.0,
-            below_hours=0.0 if target > 0 else None,
+            below_hours=None,
         )
     total = weighted_mean(part.totals, part.weights)
     organic = weighted_mean(part.organics, part.weights)

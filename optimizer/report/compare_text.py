@@ -64,8 +64,9 @@ def _resource(of: ResourceComparison) -> list[str]:
         gap = UNKNOWN if a is None or b is None else f"{_points(b - a)} pt"
         said.append(f"  {words:<14}{_percent(a):>10}{_percent(b):>10}{gap:>12}")
     a, b = of.before.below_hours, of.after.below_hours
-    if a is not None and b is not None:
-        said.append(f"  {'below target':<14}{f'{a:.1f} h':>10}{f'{b:.1f} h':>10}{_signed(b - a):>10} h")
+    if a is not None or b is not None:
+        gap = UNKNOWN if a is None or b is None else f"{_signed(b - a)} h"
+        said.append(f"  {'below target':<14}{_hours(a):>10}{_hours(b):>10}{gap:>12}")
     said += [f"  {sentence}" for sentence in remarks(of)]
     return said + [f"    {_anomaly(one)}" for one in of.anomalies]
 
@@ -102,7 +103,7 @@ def _gaps(letter: str, of: Figures) -> str:
 
 def _change(of: ResourceComparison) -> str:
     if of.change is Change.UNKNOWN or of.organic_difference is None or of.noise is None:
-        return "Whether the tenant has changed cannot be told: too few hours are in both periods."
+        return "Whether the tenant has changed cannot be told: too few hours are known in both periods."
     cycle = "hours of the week" if of.cycle == HOURS_OF_WEEK else "hours of the day"
     figures = f"{_points(of.organic_difference)} points, give or take {100 * of.noise:.1f}"
     if of.change is Change.WITHIN_NOISE:
@@ -131,6 +132,10 @@ def _points(ratio: float) -> str:
 def _signed(value: float) -> str:
     """With its sign, except where it is rounded to nothing."""
     return f"{value:+.1f}" if round(value, 1) else "0.0"
+
+
+def _hours(hours: float | None) -> str:
+    return UNKNOWN if hours is None else f"{hours:.1f} h"
 
 
 def _percent(ratio: float | None) -> str:

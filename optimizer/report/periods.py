@@ -18,11 +18,15 @@ _LAST = re.compile(r"(previous-)?(\d{1,3})d")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Period:
-    """From one second of UTC up to another, and how it was asked for."""
+    """From one second of UTC up to another, and how it was asked for.
+
+    `rhythm_s` is how far back lies what it is usually compared with.
+    """
 
     from_utc_s: float
     to_utc_s: float
     asked: str
+    rhythm_s: float
 
     @property
     def days(self) -> float:
@@ -30,12 +34,12 @@ class Period:
         return (self.to_utc_s - self.from_utc_s) / DAY_S
 
     def before(self) -> Period:
-        """The one of the same length that ends where this one begins."""
-        length_s = self.to_utc_s - self.from_utc_s
+        """The one just before; of a day or week that has not ended, the same part of the last."""
         return Period(
-            from_utc_s=self.from_utc_s - length_s,
-            to_utc_s=self.from_utc_s,
+            from_utc_s=self.from_utc_s - self.rhythm_s,
+            to_utc_s=self.to_utc_s - self.rhythm_s,
             asked=f"before {self.asked}",
+            rhythm_s=self.rhythm_s,
         )
 
 
@@ -50,13 +54,14 @@ def period(text: str, now_utc_s: float) -> Period:
     monday = midnight - timedelta(days=midnight.weekday())
     day, week = timedelta(days=1), timedelta(days=7)
     named = {
-        "today": (midnight, now),
-        "yesterday": (midnight - day, midnight),
-        "this-week": (monday, now),
-        "last-week": (monday - week, monday),
+        "today": (midnight, now, day),
+        "yesterday": (midnight - day, midnight, day),
+        "this-week": (monday, now, week),
+        "last-week": (monday - week, monday, week),
     }
     if plain in named:
-        return _made(*named[plain], text)
+        start, end, rhythm = named[plain]
+        return _made(start, end, text, rhythm)
     if last := _LAST.fullmatch(plain):
         length = timedelta(days=int(last[2]))
         if not timedelta(0) < length <= timedelta(days=MOST_DAYS):
@@ -85,9 +90,14 @@ def moment(text: str) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def _made(start: datetime, end: datetime, text: str) -> Period:
+def _made(start: datetime, end: datetime, text: str, rhythm: timedelta | None = None) -> Period:
     if end <= start:
         raise ValueError(f"{text!r} ends before it begins, or is empty; {GRAMMAR}")
     if end - start > timedelta(days=MOST_DAYS):
         raise ValueError(f"{text!r} is longer than {MOST_DAYS} days; {GRAMMAR}")
-    return Period(from_utc_s=start.timestamp(), to_utc_s=end.timestamp(), asked=text.strip())
+    return Period(
+        from_utc_s=start.timestamp(),
+        to_utc_s=end.timestamp(),
+        asked=text.strip(),
+        rhythm_s=(rhythm or end - start).total_seconds(),
+    )
