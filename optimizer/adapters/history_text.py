@@ -105,8 +105,8 @@ def _check_header(header: Sequence[str], name: str) -> None:
         said = f"no column {lacking[0]}" if lacking else f"column {shown((odd or header)[0])}"
         raise SourceError(
             f"{name}, line 1: {said} in the header; it must name some of "
-            f"{','.join(HistoryRow._fields)}, each once, utc_s and span_s among them; is it an export, or "
-            "the output of sadf -j or -d?"
+            f"{','.join(HistoryRow._fields)}, each once, utc_s and span_s among them; "
+            "is it an export, or the output of sadf -j or -d?"
         )
 
 

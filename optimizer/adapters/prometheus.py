@@ -109,7 +109,8 @@ class Prometheus:
             with self._opener.open(url, timeout=self._timeout_s) as response:
                 content = self._read(response)
         except urllib.error.HTTPError as exc:
-            raise SourceError(f"{self._base}: {_refusal(exc)}") from exc
+            with exc:
+                raise SourceError(f"{self._base}: {_refusal(exc)}") from exc
         except (OSError, http.client.HTTPException, ValueError) as exc:
             cause = getattr(exc, "reason", exc)
             raise SourceError(

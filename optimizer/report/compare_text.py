@@ -103,13 +103,13 @@ def _gaps(letter: str, of: Figures) -> str:
 
 def _change(of: ResourceComparison) -> str:
     if of.change is Change.UNKNOWN or of.organic_difference is None or of.noise is None:
-        return "Whether the tenant has changed cannot be told: too few hours are known in both periods."
+        return "Whether the tenant has changed cannot be told: too few hours are known in both."
     cycle = "hours of the week" if of.cycle == HOURS_OF_WEEK else "hours of the day"
     figures = f"{_points(of.organic_difference)} points, give or take {100 * of.noise:.1f}"
     if of.change is Change.WITHIN_NOISE:
-        small = of.noise < abs(of.organic_difference)
-        why = f"less than {100 * LEAST_CHANGE:g} points" if small else "within the noise"
-        return f"The tenant has not changed by the same {cycle}: {figures}, {why}."
+        if of.noise < abs(of.organic_difference):
+            return f"The tenant changes by less than {100 * LEAST_CHANGE:g} points: {figures}."
+        return f"No change of the tenant beyond the noise, by the same {cycle}: {figures}."
     return f"The tenant uses {of.change.value}: {figures}, by the same {cycle}."
 
 

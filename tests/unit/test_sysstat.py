@@ -122,11 +122,8 @@ def test_waiting_for_the_disk_is_idle_and_steal_counts_as_asked() -> None:
 
 def test_memory_of_old_sysstat_counts_the_cache_as_used() -> None:
     """Before 11.5 there was no kbavail, and kbmemused was all that is not free."""
-    memory = {
-        **{"memfree": 2000, "memused": 6000, "memused-percent": 75.0},
-        **{"buffers": 500, "cached": 1500},
-    }
-    text = made(memory=memory)
+    used = {"memfree": 2000, "memused": 6000, "memused-percent": 75.0}
+    text = made(memory={**used, "buffers": 500, "cached": 1500})
     assert only_row(text).memory == pytest.approx(0.5)  # (6000 - 500 - 1500) / 8000
     assert only_row(text, metric=MemoryMetric.FREE).memory == pytest.approx(0.75)
 
