@@ -304,7 +304,7 @@ REAL = (shutil.which("prometheus"), shutil.which("prometheus-node-exporter"))
 @pytest.mark.long
 @pytest.mark.skipif(None in REAL, reason="prometheus and its node_exporter are not installed")
 def test_the_real_server_is_understood(tmp_path: Path) -> None:
-    """Figures of this host by its own node_exporter: all three resources within ten seconds or so."""
+    """Figures of this host by its own node_exporter, all three resources of it."""
     ports = (19_190, 19_191)
     (tmp_path / "p.yml").write_text(
         "global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: node\n"
