@@ -15,6 +15,7 @@ from optimizer.outcome import Event, HistoryRow, Past, PeriodMeans
 
 READ_TIMEOUT_S = 5.0
 """How long a reader waits for a lock."""
+_NONE = "there is no history at {path}: the daemon writes it after its first interval"
 _ROWS = f"""
     SELECT {", ".join(COLUMNS)} FROM sample
     WHERE utc_s > ? AND utc_s <= ? ORDER BY utc_s, rowid
@@ -74,10 +75,14 @@ def reading(
     try:
         with closing(sqlite3.connect(uri, uri=True, timeout=timeout_s)) as db:
             yield db, refuse_newer(db, path)
+        with closing(sqlite3.connect(uri, uri=True, timeout=READ_TIMEOUT_S)) as db:
+            version = refuse_newer(db, path)
+            if version == 0:
+                # Just made, or its maker was killed before the tables were there.
+                raise HistoryError(_NONE.format(path=path))
+            yield db, version
     except FILE_ERRORS as exc:
         with suppress(OSError):
             if not path.exists():
-                raise HistoryError(
-                    f"there is no history at {path}: the daemon writes it after its first interval"
-                ) from exc
+                raise HistoryError(_NONE.format(path=path)) from exc
         raise HistoryError(f"cannot read the history {path}: {exc}; {remedy(exc, path)}") from exc
