@@ -1,7 +1,7 @@
 """How long 30 days of minutes take to be exported, imported and compared.
 
 Each command is run as an operator runs it, with the start of Python; the least
-of three is printed, for the machine may be busy.
+of three is printed, and the CPU time beside it, for the machine may be busy.
 
     python -m benchmarks.history_transfer [--rows 43200]
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import random
 import subprocess
 import sys
@@ -42,14 +43,25 @@ def month(rows: int) -> list[HistoryRow]:
     return made
 
 
-def took_s(folder: Path, *words: str) -> float:
-    """Seconds of `optimizer history` with these words; raises when it fails."""
+def took_s(folder: Path, *words: str) -> tuple[float, float]:
+    """Seconds of `optimizer history` with these words, and of the CPU; raises when it fails."""
     command = [sys.executable, "-m", "optimizer", "history", *words]
-    start_s = time.monotonic()
+    start_s, start_cpu_s = time.monotonic(), _children_cpu_s()
     subprocess.run(
         [*command, "--set", f"WORKSPACE_DIR={folder}"], check=True, stdout=subprocess.DEVNULL
     )
-    return time.monotonic() - start_s
+    return time.monotonic() - start_s, _children_cpu_s() - start_cpu_s
+
+
+def _children_cpu_s() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def said(what: str, times: list[tuple[float, float]]) -> None:
+    """Print the least of the trials."""
+    wall_s, cpu_s = (min(column) for column in zip(*times, strict=True))
+    print(f"{what:<29}{wall_s:6.2f} s  CPU {cpu_s:5.2f} s")
 
 
 def main() -> None:
@@ -65,7 +77,7 @@ def main() -> None:
         print(f"{rows} rows, {sources['csv'].stat().st_size / 1e6:.1f} MB as CSV")
         for kind, path in sources.items():
             times = [took_s(folder / f"{kind}{n}", "import", str(path)) for n in range(TRIALS)]
-            print(f"import {kind:<22}{min(times):6.2f} s")
+            said(f"import {kind}", times)
         for words in (
             ("import", str(sources["csv"])),
             ("export", "--out", str(folder / "x.csv")),
@@ -75,8 +87,8 @@ def main() -> None:
             ("compare", "previous-15d", "15d"),
         ):
             times = [took_s(folder / "csv0", *words) for _ in range(TRIALS)]
-            said = "import, all known" if words[0] == "import" else " ".join(words)
-            print(f"{said.replace(str(folder) + '/', ''):<29}{min(times):6.2f} s")
+            what = "import, all known" if words[0] == "import" else " ".join(words)
+            said(what.replace(f"{folder}/", ""), times)
 
 
 if __name__ == "__main__":

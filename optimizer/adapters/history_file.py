@@ -55,6 +55,7 @@ _MIGRATIONS = (
 
 `written` counts the rows in the order in which they were written: a clock that
 was set back may give two rows the same second, or the newer one the older time.
+Imported rows are numbered before all that were there, below 1 too.
 """
 SCHEMA_VERSION = len(_MIGRATIONS)
 """PRAGMA user_version of the files that this program writes."""

@@ -84,7 +84,7 @@ def execute(args: argparse.Namespace) -> int:
         return say_faults(exc)
     except AlreadyRunningError as exc:
         print(
-            f"optimizer: {exc}; the daemon is the only writer of the history, so nothing was "
+            f"optimizer: {exc} and is the only writer of the history, so nothing was "
             "imported: stop it, import, and start it again (systemctl stop cloud-optimizer, for "
             "example); --dry-run works beside it",
             file=sys.stderr,
@@ -108,7 +108,7 @@ def _wrong_usage(args: argparse.Namespace) -> str:
 def _import(args: argparse.Namespace) -> int:
     from optimizer.adapters.history_import import ahead
     from optimizer.adapters.instance_lock import InstanceLock
-    from optimizer.app import kept_days
+    from optimizer.app import kept_days, running
     from optimizer.derive import derive, look
     from optimizer.directories import LOCK_NAME, make
 
@@ -116,10 +116,11 @@ def _import(args: argparse.Namespace) -> int:
     places = where_running(found.directories)
     lock = InstanceLock(places.runtime / LOCK_NAME)
     if not args.dry_run:
+        # Told before a month is fetched; the lock is held while storing only.
+        holder = running(places)
+        if holder is not None:
+            raise AlreadyRunningError(f"a daemon runs (pid {holder.pid or 'unknown'})")
         make(places)
-        # Known before a month is fetched; the lock itself is held while storing only.
-        lock.acquire()
-        lock.release()
     derived = derive(found.loaded.settings, look(found.loaded.settings))
     days, now_s = kept_days(derived), time.time()
     read = _read(args, derived, now_s, days)

@@ -76,7 +76,7 @@ def test_a_daemon_is_the_only_writer(tmp_path: Path) -> None:
         eventually(lambda: _has_rows(folder), what="the first row")
         done = run(folder, "import", str(source))
         assert done.returncode == 75
-        assert f"another daemon runs: pid {rig.pid}" in done.stderr
+        assert f"a daemon runs (pid {rig.pid})" in done.stderr
         assert "stop it, import, and start it again" in done.stderr
         done = run(folder, "import", str(source), "--dry-run")
         assert (done.returncode, count_of("would be stored", done.stdout)) == (0, 50)

@@ -7,14 +7,18 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from optimizer.adapters.history import SqliteHistory
+from optimizer.adapters.history_file import DAY_S
 from optimizer.adapters.history_import import Cover, sift, store
 from optimizer.adapters.history_reading import read_rows
 from optimizer.adapters.history_text import lines_of, parse_csv, parse_jsonl, render
 from optimizer.model import Reason
 from optimizer.outcome import HistoryRow
+from tests.contract.test_history import make_record
+from tests.fakes import FakeLog
 
 NOW_S = 1_800_000_000
 RATIO = st.one_of(
@@ -104,3 +108,43 @@ def test_each_row_is_counted_once(sources: list[list[HistoryRow]], kept: list[Hi
     cover = Cover(covered)
     assert not any(cover.touches(row.utc_s, row.span_s) for row in sifted.rows)
     assert [row.utc_s for row in sifted.rows] == sorted(row.utc_s for row in sifted.rows)
+
+
+SPAN_S = 2 * 3600
+PERIOD_DAYS = 2
+LIFE = st.lists(
+    st.tuples(
+        st.integers(1, 30),
+        st.integers(0, 30),
+        st.integers(0, 60),
+        st.sampled_from([0, 0, SPAN_S, 30 * DAY_S, 3650 * DAY_S, -30 * DAY_S]),
+    ),
+    max_size=4,
+)
+"""How many rows are recorded, how many then imported that end how many spans ago, and a leap."""
+
+
+@settings(max_examples=15, deadline=None)
+@given(life=LIFE)
+@example(life=[(12, 24, 12, 3650 * DAY_S), (12, 0, 0, 0)])
+def test_an_import_costs_no_recorded_row(life: list[tuple[int, int, int, int]]) -> None:
+    """A row goes only once a period was recorded after it; what was imported is no record."""
+    with tempfile.TemporaryDirectory() as folder:
+        path, now_s = Path(folder) / "history.sqlite3", NOW_S
+        recorded: list[tuple[int, float]] = []
+        for count, foreign, back, leap_s in life:
+            history = SqliteHistory(path, period_days=PERIOD_DAYS, log=FakeLog())
+            for _ in range(count):
+                now_s += SPAN_S
+                ratio = len(recorded) / 10_000
+                assert history.append(make_record(now_s, span_s=SPAN_S, cpu=(ratio, 0.1)))
+                recorded.append((now_s, ratio))
+            history.close()
+            rows = [
+                HistoryRow(now_s - (back + number) * SPAN_S, float(SPAN_S), cpu=0.9)
+                for number in range(foreign)
+            ]
+            store(path, [rows], now_utc_s=now_s, period_days=PERIOD_DAYS, detail="x")
+            kept = {(row.utc_s, row.cpu) for row in read_rows(path, -1e12, 1e12)}
+            assert set(recorded[-PERIOD_DAYS * DAY_S // SPAN_S :]) <= kept
+            now_s += leap_s
