@@ -16,7 +16,6 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from optimizer.adapters.history_text import shown
@@ -172,10 +171,11 @@ def read(
     *,
     progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> list[HistoryRow]:
-    """A row for each step of that time that the server knows anything of, by time.
+    """A row for each step of that time in which anything new was scraped, by time.
 
-    The CPU is what its counters have gained since the step before; a gap or a
-    restart makes it unknown. Memory and disk are as at the step.
+    It lasts since the one before, so longer where scrapes are rarer than steps.
+    The CPU is what its counters have gained meanwhile; a gap or a restart makes
+    it unknown. Memory and disk are as at the step.
     """
     step = asked.step_s
     first, last = math.ceil(from_utc_s / step) * step, math.floor(to_utc_s / step) * step
@@ -208,17 +208,23 @@ def _rows(
     memory: Mapping[int, float],
     disk: Mapping[int, float],
 ) -> Iterator[HistoryRow]:
-    for before, now in pairwise((times[0] - step, *times) if times else ()):
-        busy = steal = None
+    before = times[0] - step if times else 0
+    for now in times:
+        span, busy, steal = step, None, None
         if before in cpu and now in cpu:
             total, idle, stolen = (b - a for a, b in zip(cpu[before], cpu[now], strict=True))
+            if total == 0:
+                # Nothing has been scraped since: the server repeats what it knew for five minutes.
+                continue
+            span = now - before
             if total > 0 and stolen >= 0:
                 busy, steal = clamp(1 - idle / total), clamp(stolen / total)
+        before = now
         used, filled = memory.get(now), disk.get(now)
         if (busy, used, filled) != (None, None, None):
             yield HistoryRow(
                 utc_s=now,
-                span_s=float(step),
+                span_s=float(span),
                 cpu=busy,
                 cpu_own=none_of_ours(busy),
                 cpu_steal=steal,

@@ -41,11 +41,13 @@ class Model:
         self.rebooted_s = 10**12
         self.silent = range(0)
         self.twice = False
+        self.scraped_s = 1
 
     def values(self, query: str, second: int) -> dict[tuple[tuple[str, str], ...], float]:
         """The value of each series at one second."""
         if second in self.silent or 'instance=~"web-1(:[0-9]+)?"' not in query:
             return {}
+        second -= second % self.scraped_s
         up_s = second - (self.rebooted_s if second >= self.rebooted_s else BOOT_S)
         shares = {"user": 0.5, "idle": 1.2, "iowait": 0.2, "steal": 0.1}
         if "node_cpu" in query:
@@ -197,6 +199,16 @@ def test_a_gap_and_a_reboot_are_unknown(url: str, model: Model) -> None:
     assert rows[300].cpu is None
     assert rows[300].cpu_own is None
     assert rows[360].cpu == pytest.approx(0.25)
+
+
+def test_scrapes_rarer_than_steps_give_longer_rows(url: str, model: Model) -> None:
+    """Each two minutes a scrape: what the server repeats in between is no row of its own."""
+    model.scraped_s = 120
+    rows = read(Prometheus(url), asked(), START_S + 60, START_S + 600)
+    assert [(row.utc_s - START_S, row.span_s) for row in rows] == [
+        *((120, 120.0), (240, 120.0), (360, 120.0), (480, 120.0), (600, 120.0)),
+    ]
+    assert {round(row.cpu or 0.0, 9) for row in rows} == {0.25}
 
 
 @pytest.mark.parametrize(("step_s", "seconds"), [(10, 90_000), (60, 266_400), (3600, 266_400)])
