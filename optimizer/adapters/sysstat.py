@@ -43,6 +43,7 @@ _TEXT_NAMES = {
     "%ufsused": "%ufsused",
 }
 """The columns of `sadf -d` by their names in `sadf -j`."""
+_TIME_CHARS = len("2026-11-21 18:00:00")
 _ROUNDED = 0.0051
 """Percentages have two decimals."""
 
@@ -127,15 +128,15 @@ def _utc_of(stamp: Mapping[str, object]) -> int:
 
 def _utc(text: str) -> int:
     """Seconds of `2026-11-21 18:00:00 UTC`, or of a number."""
+    plain = text.removesuffix(" UTC")
     try:
-        moment = (
-            datetime.fromtimestamp(int(text), tz=UTC)
-            if text.isdecimal()
-            else datetime.strptime(text, "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
-        )
-    except (ValueError, OverflowError, OSError) as exc:
-        raise ValueError(f"{shown(text)} is no time with its zone; run sadf without -T") from exc
-    return int(moment.timestamp())
+        if text.isdecimal():
+            return int(datetime.fromtimestamp(int(text), tz=UTC).timestamp())
+        if plain != text and len(plain) == _TIME_CHARS:
+            return int(datetime.fromisoformat(plain).replace(tzinfo=UTC).timestamp())
+    except (ValueError, OverflowError, OSError):
+        pass
+    raise ValueError(f"{shown(text)} is no time with its zone; run sadf without -T")
 
 
 def _span(value: object) -> float:
