@@ -171,12 +171,20 @@ PARTS = {
     "optimizer.adapters.history_sources": {
         "optimizer.adapters.history_text",
         "optimizer.adapters.sysstat",
+        "optimizer.adapters.sysstat_rows",
     },
-    "optimizer.adapters.prometheus": {
+    "optimizer.adapters.node_exporter": {
+        "optimizer.adapters.foreign_row",
+        "optimizer.adapters.history_text",
+        "optimizer.adapters.prometheus",
+    },
+    "optimizer.adapters.prometheus": {"optimizer.adapters.history_text"},
+    "optimizer.adapters.sysstat": {"optimizer.adapters.history_text"},
+    "optimizer.adapters.sysstat_rows": {
+        "optimizer.adapters.foreign_row",
         "optimizer.adapters.history_text",
         "optimizer.adapters.sysstat",
     },
-    "optimizer.adapters.sysstat": {"optimizer.adapters.history_text"},
     "optimizer.adapters.idle_group": {
         "optimizer.adapters.cgroups",
         "optimizer.adapters.identity",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from optimizer.adapters import sysstat
+from optimizer.adapters import sysstat, sysstat_rows
 from optimizer.adapters.history_text import lines_of, parse_csv, parse_jsonl, shown
 from optimizer.errors import SourceError
 from optimizer.orders import MemoryMetric
@@ -66,7 +66,7 @@ def read_files(
     if found.sysstat:
         found.faults += recording.faults
         found.sources.append(
-            sysstat.rows(recording, metric=metric, count_steal=count_steal, places=places)
+            sysstat_rows.rows(recording, metric=metric, count_steal=count_steal, places=places)
         )
     return found
 

@@ -143,8 +143,9 @@ def _import(args: argparse.Namespace) -> int:
 
 def _read(args: argparse.Namespace, derived: Derived, now_s: float, days: int) -> Found:
     """All sources; the disk is that of --mount, or what the daemon would hold."""
-    from optimizer.adapters import prometheus
+    from optimizer.adapters import node_exporter
     from optimizer.adapters.history_sources import read_files
+    from optimizer.adapters.prometheus import Prometheus
 
     policy = derived.settled.policy
     mounts = args.mount or [place.mount for place in derived.scope.places]
@@ -152,16 +153,18 @@ def _read(args: argparse.Namespace, derived: Derived, now_s: float, days: int) -
         args.sources, metric=policy.memory_metric, count_steal=policy.count_steal, places=mounts
     )
     if args.prometheus:
-        asked = prometheus.Asked(
+        asked = node_exporter.Asked(
             instance=args.instance,
             step_s=args.step,
             metric=policy.memory_metric,
             count_steal=policy.count_steal,
             mounts=mounts,
         )
-        server = prometheus.Prometheus(args.prometheus)
+        server = Prometheus(args.prometheus)
         start_s = now_s - min(args.days or days, days) * 86_400
-        found.sources.append(prometheus.read(server, asked, start_s, now_s, progress=_progress()))
+        found.sources.append(
+            node_exporter.read(server, asked, start_s, now_s, progress=_progress())
+        )
     return found
 
 

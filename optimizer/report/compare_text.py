@@ -6,17 +6,9 @@ from typing import Any
 
 from optimizer.control.statistic import COVERAGE_ENOUGH
 from optimizer.model import Resource
-from optimizer.report.compare import (
-    HOURS_OF_WEEK,
-    LEAST_CHANGE,
-    Anomaly,
-    Change,
-    Comparison,
-    Figures,
-    HourChange,
-    ResourceComparison,
-)
+from optimizer.report.compare import Comparison, Figures, ResourceComparison
 from optimizer.report.fields import UNKNOWN, time
+from optimizer.report.hours import HOURS_OF_WEEK, LEAST_CHANGE, Anomaly, Change, HourChange
 from optimizer.report.periods import Period
 
 _NAMES = {Resource.CPU: "CPU", Resource.MEMORY: "memory", Resource.DISK: "disk"}

@@ -13,15 +13,9 @@ from hypothesis import strategies as st
 
 from optimizer.model import PerResource
 from optimizer.outcome import Past
-from optimizer.report.compare import (
-    Change,
-    Comparison,
-    anomalies,
-    compare,
-    hour_of_week,
-    weighted_percentile,
-)
+from optimizer.report.compare import Comparison, compare, weighted_percentile
 from optimizer.report.compare_text import document, lines, remarks
+from optimizer.report.hours import Change, anomalies, hour_of_week
 from optimizer.report.periods import Period
 
 MONDAY_S = 1_794_787_200.0

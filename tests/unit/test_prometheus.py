@@ -20,7 +20,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from optimizer.adapters import prometheus
-from optimizer.adapters.prometheus import Asked, Prometheus, read
+from optimizer.adapters.node_exporter import Asked, read
+from optimizer.adapters.prometheus import Prometheus
 from optimizer.errors import SourceError
 from optimizer.orders import MemoryMetric
 from tests.rig import eventually

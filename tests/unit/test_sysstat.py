@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from optimizer.adapters import sysstat
+from optimizer.adapters import sysstat, sysstat_rows
 from optimizer.adapters.history_sources import read_files
 from optimizer.errors import SourceError
 from optimizer.orders import MemoryMetric
@@ -108,7 +108,7 @@ def only_row(text: str, **how: Any) -> HistoryRow:
         "count_steal": False,
         "places": ("/",),
     }
-    (row,) = sysstat.rows(taken(text), **(usual | how))
+    (row,) = sysstat_rows.rows(taken(text), **(usual | how))
     return row
 
 
