@@ -148,30 +148,43 @@ def _has_rows(folder: Path) -> bool:
     return False
 
 
+KEPT = "MONITOR_PERIOD_DAYS=40"
+
+
+def storing(home: Path, source: Path) -> subprocess.Popen[bytes]:
+    """An import that has just taken the lock, so that it begins to store."""
+    words = ("import", str(source), "--set", f"WORKSPACE_DIR={home}", "--set", KEPT)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "optimizer", "history", *words],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+    )
+    lock = home / "run" / "lock"
+    eventually(lambda: lock.exists() or process.poll() is not None, what="the lock")
+    return process
+
+
 def killed_imports(folder: Path, trials: int) -> tuple[int, int]:
     """Kill an import at a random time, so often; how often nothing and all was stored."""
     count, chance = 43_200, random.Random(6)
-    (folder / "source").write_text(render(made(count), "csv"))
+    source, earlier = folder / "source", folder / "earlier"
+    _written(source, made(count))
+    _written(earlier, made(1, until_s=time.time() - 31 * 86_400 + 3600))
+    whole = storing(folder / "whole", source)
+    start_s = time.monotonic()
+    assert whole.wait(timeout=60) == 0
+    usual_s = time.monotonic() - start_s
     outcomes = {0: 0, count: 0}
     for trial in range(trials):
         home = folder / str(trial)
-        own = made(1, until_s=time.time() - 31 * 86_400 + 3600)
-        assert run(home, "import", _written(folder / "own", own), "--set", "MONITOR_PERIOD_DAYS=40")
-        words = ("import", str(folder / "source"), "--set", f"WORKSPACE_DIR={home}")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "optimizer", "history", *words, "--set=MONITOR_PERIOD_DAYS=40"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=environment(),
-        )
-        # It stores for some tenths of a second once it has the lock.
-        lock = home / "run" / "lock"
-        eventually(lambda at=lock, of=process: at.exists() or of.poll() is not None)
-        time.sleep(chance.uniform(0.0, 0.6))
+        assert run(home, "import", str(earlier), "--set", KEPT).returncode == 0
+        process = storing(home, source)
+        time.sleep(chance.uniform(0.0, 1.2 * usual_s))
         process.send_signal(chance.choice([signal.SIGKILL, signal.SIGINT]))
         process.wait(timeout=20)
         outcomes[len(rows_of(home)) - 1] += 1
-        again = run(home, "import", *words[1:2], "--set", "MONITOR_PERIOD_DAYS=40")
+        again = run(home, "import", str(source), "--set", KEPT)
         assert again.returncode == 0, again.stderr
         assert len(rows_of(home)) == count + 1
     return outcomes[0], outcomes[count]
