@@ -19,14 +19,14 @@ COMMANDS = {
     "status": ("status", "what is held now, and why"),
     "plan": ("plan", "dry run: what it would do now, and why"),
     "simulate": ("simulate", "what a tenant's trace would look like with load: policy met, cost"),
-    "report": ("report", "target met or not, coverage, own and organic load; CSV, JSON"),
+    "report": ("report", "target met or not, coverage, own and organic load; HTML, CSV, JSON"),
     "policies": ("policies", "who judges by what, with source and date"),
     "check-config": ("check_config", "every fault of the configuration; exit 0 or 78"),
     "doctor": ("doctor", "what is wrong here, and the remedy for each"),
     "pause": ("switch", "take all load away, for a while or until resumed"),
     "release": ("release", "hold nothing on one filesystem for a while, to unmount it"),
     "resume": ("switch", "lift a pause, a running window and releases; tripped stressers start"),
-    "history": ("history", "what was recorded: events, export, import, compare"),
+    "history": ("history", "what was recorded: events, export, import, compare, backup, restore"),
     "glances-config": ("glances_config", "write the configuration for Glances"),
 }
 

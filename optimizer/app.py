@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import sys
@@ -29,8 +28,7 @@ from optimizer.adapters.switch import FileSwitch
 from optimizer.adapters.systemd_notify import SystemdNotify
 from optimizer.atomic import sweep
 from optimizer.control.brake import OwnHours, known_until, midnight
-from optimizer.control.planner import needed_days
-from optimizer.derive import Machine, derive, look
+from optimizer.derive import Machine, derive, kept_days, look
 from optimizer.directories import (
     HISTORY_NAME,
     LOCK_NAME,
@@ -254,12 +252,6 @@ def within(limits: SelfLimits, log: Log) -> bool:
         remedy = "a fault of ours: report it with the log; a service manager starts us anew"
         log.error("daemon.limit_exceeded", **excess._asdict(), remedy=remedy)
     return excess is None
-
-
-def kept_days(derived: Derived) -> int:
-    """How many days of samples are kept: the period, or what the policy judges if that is more."""
-    settled = derived.settled
-    return math.ceil(max(settled.period_days, needed_days(settled.policy)))
 
 
 def own_hours(

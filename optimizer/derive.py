@@ -12,6 +12,7 @@ from optimizer.adapters import platform
 from optimizer.adapters.memory_scope import MemoryScope
 from optimizer.control.disks import Scope, choose, eligible, keep, may_hang
 from optimizer.control.host import class_target_ratio, host_class, nominal_memory_gb, targets
+from optimizer.control.planner import needed_days
 from optimizer.control.policy import PRESETS, Preset
 from optimizer.model import PerResource, Reason, Resource
 from optimizer.orders import Asked, AskedEach, Floor, Goal, HostClass, Policy, Settled, Terms
@@ -127,6 +128,12 @@ def policy_of(settings: Settings, machine: Machine) -> Policy:
         own_hours_max=settings.cpu_own_hours_max or None,
         hold_off_s=settings.hold_off_seconds,
     )
+
+
+def kept_days(derived: Derived) -> int:
+    """How many days of samples are kept: the period, or what the policy judges if that is more."""
+    settled = derived.settled
+    return math.ceil(max(settled.period_days, needed_days(settled.policy)))
 
 
 def memory_shards(settings: Settings, memory_bytes: int) -> int:

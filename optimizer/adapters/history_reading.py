@@ -52,14 +52,14 @@ def read_rows(path: Path, from_utc_s: float, to_utc_s: float) -> list[HistoryRow
     once, for one who holds a reading transaction open makes the daemon's WAL
     grow. Raises HistoryError as `read_means` does.
     """
-    with _reading(path) as (db, _):
+    with reading(path) as (db, _):
         found = db.execute(_ROWS, (from_utc_s, to_utc_s)).fetchall()
     return list(map(HistoryRow._make, found))
 
 
 def read_past(path: Path, from_utc_s: float, to_utc_s: float) -> list[Past]:
     """The rows as `SqliteHistory.past` gives them; raises HistoryError as `read_means` does."""
-    with _reading(path) as (db, _):
+    with reading(path) as (db, _):
         return list(history_past.past(db, from_utc_s, to_utc_s))
 
 
@@ -74,8 +74,6 @@ def reading(
     uri = f"{path.absolute().as_uri()}?mode=ro"
     try:
         with closing(sqlite3.connect(uri, uri=True, timeout=timeout_s)) as db:
-            yield db, refuse_newer(db, path)
-        with closing(sqlite3.connect(uri, uri=True, timeout=READ_TIMEOUT_S)) as db:
             version = refuse_newer(db, path)
             if version == 0:
                 # Just made, or its maker was killed before the tables were there.

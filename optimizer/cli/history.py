@@ -8,8 +8,13 @@ import math
 import sys
 import time
 
-from optimizer.cli import history_backup, history_restore
-from optimizer.cli import history_compare, history_export, history_import
+from optimizer.cli import (
+    history_backup,
+    history_compare,
+    history_export,
+    history_import,
+    history_restore,
+)
 from optimizer.cli.common import EXIT_FAILED, EXIT_OK, as_far_as_good, say_faults, where_running
 from optimizer.cli.common import define as define_common
 from optimizer.errors import ConfigError, HistoryError

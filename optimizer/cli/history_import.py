@@ -12,6 +12,7 @@ from optimizer.cli.common import (
     EXIT_OK,
     EXIT_TRY_LATER,
     configured,
+    running,
     say_faults,
     where_running,
 )
@@ -108,8 +109,7 @@ def _wrong_usage(args: argparse.Namespace) -> str:
 def _import(args: argparse.Namespace) -> int:
     from optimizer.adapters.history_import import ahead
     from optimizer.adapters.instance_lock import InstanceLock
-    from optimizer.app import kept_days, running
-    from optimizer.derive import derive, look
+    from optimizer.derive import derive, kept_days, look
     from optimizer.directories import LOCK_NAME, make
 
     found = configured(args)

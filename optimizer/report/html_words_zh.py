@@ -103,6 +103,8 @@ ZH = Words(
         EventKind.PRESSURE_ENDED: "内存不再紧张",
         EventKind.CLOCK_STEPPED: "系统时钟被调整",
         EventKind.SLEPT: "主机曾挂起",
+        EventKind.RESTORED: "已从备份恢复历史记录",
+        EventKind.IMPORTED: "已导入历史数据",
     },
     spans={
         EventKind.PAUSED: "暂停",
