@@ -89,7 +89,7 @@ class Daemon:
 
     def run(self) -> int:
         """Run until stopped; the exit code. All load is gone when it returns, whatever happened."""
-        self._recorder.prepare(self._settled())
+        self._recorder.planning.begin(self._settled())
         gc.collect()
         gc.freeze()  # what was built until now stays; collections need not walk over it
         self._recorder.chronicle.started()
@@ -164,7 +164,7 @@ class Daemon:
             resumed=ports.switch.resumed(),
             disk_reason=self._disk_reason(),
             released=ports.switch.released(host.utc_s),
-            setpoints=self._recorder.setpoints,
+            setpoints=self._recorder.planning.setpoints(settled),
         )
         verdict = decide(self._state, reading, seen, orders)
         ports.actuators.apply(verdict.plan)

@@ -10,19 +10,18 @@ from optimizer.control.decide import Verdict
 from optimizer.control.estimate import estimate
 from optimizer.control.lifecycle import BURST_LIMIT, BURST_WINDOW_S
 from optimizer.control.passage import Passage
-from optimizer.control.planner import Planner, needed_days
 from optimizer.counters import Reading
 from optimizer.errors import HistoryError
-from optimizer.model import PerResource, Plan, Reason, Sample
+from optimizer.model import Plan, Reason, Sample
 from optimizer.orders import Orders, Settled
 from optimizer.outcome import (
     ClockStep,
     CycleReport,
     EventKind,
-    Outlook,
     PeriodMeans,
     Record,
 )
+from optimizer.planning import Planning
 from optimizer.ports import Ports
 
 RECENT_READINGS = 6
@@ -60,7 +59,6 @@ class _Shown:
     means: PeriodMeans | None = None
     acknowledged: bool = True
     step: ClockStep | None = None
-    outlooks: PerResource[Outlook] | None = None
 
 
 class Recorder:
@@ -79,24 +77,7 @@ class Recorder:
         self._shown_parts: tuple[tuple[str, Reason | None, bool], ...] = ()
         self._means_due_s = 0.0
         self._awaiting = False
-        self._planner: Planner | None = None
-        self.setpoints: PerResource[float] | None = None
-
-    def prepare(self, settled: Settled) -> None:
-        """Read what the planner must know from before, if it does not yet; some tenths of a second.
-
-        Without a history it begins with nothing known.
-        """
-        policy, clock = settled.policy, self._ports.clock
-        if self._planner is not None and self._planner.fits(policy, settled.interval_s):
-            return
-        now_s = clock.utc()
-        try:
-            past = self._ports.history.past(now_s - needed_days(policy) * 86_400, now_s)
-            self._planner = Planner(policy, settled.interval_s, past)
-        except HistoryError as exc:
-            self._ports.log.warning("history.read_failed", cause=str(exc))
-            self._planner = Planner(policy, settled.interval_s)
+        self.planning = Planning(ports)
 
     def publish_soon(self) -> None:
         """Whatever the next cycle brings is to be seen."""
@@ -147,18 +128,9 @@ class Recorder:
         history = self._ports.history
         acknowledged = history.append(Record(sample=sample, plan=verdict.plan))
         self._shown = replace(self._shown, sample=sample, acknowledged=acknowledged)
-        self._replan(sample, verdict.plan, settled)
+        self.planning.take(sample, verdict.plan, settled)
         self._refresh_means(settled)
         return True
-
-    def _replan(self, sample: Sample, plan: Plan, settled: Settled) -> None:
-        self.prepare(settled)
-        if self._planner is None:
-            return
-        outlooks = self._planner.take(sample, plan, settled.policy)
-        self._shown = replace(self._shown, outlooks=outlooks)
-        cpu, memory, disk = (one.setpoint_ratio for one in outlooks)
-        self.setpoints = PerResource(cpu=cpu, memory=memory, disk=disk)
 
     def _refresh_means(self, settled: Settled) -> None:
         """Ask the history for the means, but spend no more than a small share of the time on it."""
@@ -223,7 +195,7 @@ class Recorder:
             sensor_failures=reading.host.failures,
             reading=reading,
             clock_step=shown.step,
-            outlooks=shown.outlooks,
+            outlooks=self.planning.outlooks,
         )
         if recorded:
             self._ports.notifier.recorded(report)

@@ -54,7 +54,8 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.control": ({"optimizer.control"} | VALUES, set()),
     "optimizer.control.forecast": ({"optimizer.control"} | VALUES, {"numpy"}),
     "optimizer.loop": ({"optimizer.record"} | DOORS | VALUES, {"structlog"}),
-    "optimizer.record": ({"optimizer.chronicle"} | DOORS | VALUES, set()),
+    "optimizer.record": ({"optimizer.chronicle", "optimizer.planning"} | DOORS | VALUES, set()),
+    "optimizer.planning": (DOORS | VALUES, set()),
     "optimizer.chronicle": (DOORS | VALUES, set()),
     "optimizer.adapters": (
         {"optimizer.ports", "optimizer.atomic"} | VALUES,

@@ -103,6 +103,10 @@ class Lane:
                 self._stale = True
         return len(ended)
 
+    def forward(self, utc_s: float) -> None:
+        """It is that time now: the slots since the newest one are unknown."""
+        self.window.forward(math.floor(utc_s / self.slot_s) - 1)
+
     def refresh(self) -> None:
         """Bring the sums up to date."""
         self.budget.refresh()

@@ -23,6 +23,8 @@ BREAK_MARGIN_RATIO = 0.02
 """So far above its target a level is held that alone breaks a rule."""
 _CHEAPEST = (Resource.MEMORY, Resource.DISK, Resource.CPU)
 """What is held costs nothing more; CPU time does."""
+LIMITED_S = 900.0
+"""So long after a limit was last seen no more than the target is asked for."""
 _ETA_SLOTS = 15
 """For so long an estimate of when a window is met stands."""
 _ASK_S = 60.0
@@ -64,16 +66,27 @@ class Planner:
         self._policy, self._interval_s = policy, interval_s
         self._lanes = {resource: _lane(resource, policy, interval_s) for resource in Resource}
         self._limited: set[Resource] = set()
-        self._utc_s = 0.0
+        self._limited_s: dict[Resource, float] = {}
         self._asked_s: float | None = None
         self._outlooks: PerResource[Outlook] | None = None
+        self.feed(past)
+        while self.foresee():
+            pass
+
+    def feed(self, past: Iterable[Past]) -> None:
+        """Take in samples from before, oldest first."""
         for one in past:
             for resource, lane in self._lanes.items():
                 lane.take(one.utc_s, one.span_s, *one.usage.of(resource))
+
+    def foresee(self) -> bool:
+        """Do one piece of the work on the forecasts, of ten milliseconds or so; whether any was."""
+        return any(lane.foresee() for lane in self._lanes.values())
+
+    def resume(self, utc_s: float) -> None:
+        """It is that time now; nothing is known of the time since the last sample."""
         for lane in self._lanes.values():
-            lane.refresh()
-            while lane.foresee():
-                pass
+            lane.forward(utc_s)
 
     def fits(self, policy: Policy, interval_s: float) -> bool:
         """Whether the windows are those of the policy; if not, a new planner is needed."""
@@ -81,30 +94,54 @@ class Planner:
             goal_of(resource, policy) == lane.goal for resource, lane in self._lanes.items()
         )
 
+    def aim(self, policy: Policy) -> PerResource[Outlook]:
+        """The setpoints under this policy, by what is known now; for the same windows."""
+        self._turn(policy)
+        self._outlooks = self._plan()
+        return self._outlooks
+
     def take(self, sample: Sample, plan: Plan, policy: Policy) -> PerResource[Outlook]:
         """Take in a sample and what was decided at its end; the setpoints from now on."""
         if policy != self._policy:
-            self._policy, self._asked_s = policy, None
-        self._utc_s = sample.utc_s
+            self._turn(policy)
         ended = 0
         for resource, lane in self._lanes.items():
-            lane.aim(policy.target.of(resource), _most(resource, policy), policy.terms)
             usage = sample.usage.of(resource)
             total = None if usage is None else usage.total_ratio
             organic = None if usage is None else usage.organic_ratio
             ended += lane.take(sample.utc_s, sample.span_s, total, organic)
-        self._limited = {one.resource for one in plan if one.reason in LIMITS}
+        self._limited = self._see_limits(plan, sample.utc_s)
         since_s = None if self._asked_s is None else sample.utc_s - self._asked_s
         if ended or since_s is None or not 0 <= since_s < _ASK_S or self._outlooks is None:
             self._asked_s = sample.utc_s
             self._outlooks = self._plan()
         return self._outlooks
 
+    def _turn(self, policy: Policy) -> None:
+        self._policy, self._asked_s = policy, None
+        for resource, lane in self._lanes.items():
+            lane.aim(policy.target.of(resource), _most(resource, policy), policy.terms)
+
+    def _see_limits(self, plan: Plan, utc_s: float) -> set[Resource]:
+        """What is limited now, or was a short while ago.
+
+        Else a load that is kept just above its target would be asked for more,
+        be limited, be asked for the target only, and so on, minute by minute.
+        """
+        for one in plan:
+            if one.reason in LIMITS:
+                self._limited_s[one.resource] = utc_s
+        return {
+            resource
+            for resource, seen_s in self._limited_s.items()
+            if 0 <= utc_s - seen_s < LIMITED_S
+        }
+
     def _plan(self) -> PerResource[Outlook]:
         for lane in self._lanes.values():
             lane.refresh()
         # One piece of work in each plan, so that none takes long.
-        any(lane.foresee() for lane in self._lanes.values())
+        self.foresee()
         found = {resource: self._one(resource, lane) for resource, lane in self._lanes.items()}
         if self._policy.terms.combination is Combination.BREAK_ANY:
             found = self._cheapest(found)
@@ -180,9 +217,12 @@ class Planner:
         return Setting(lowered, Intent.WITHDRAWN)
 
     def _cheapest(self, found: dict[Resource, Outlook]) -> dict[Resource, Outlook]:
-        """Spare the others while the cheapest resource meets its goal with room to lose."""
+        """Spare what costs more while a cheaper resource meets its goal with room to lose.
+
+        What is cheaper than the one that meets it goes on: it is to take over again.
+        """
         policy = self._policy
-        for resource in _CHEAPEST:
+        for at, resource in enumerate(_CHEAPEST):
             outlook = found[resource]
             target = policy.target.of(resource)
             if outlook.intent is Intent.UNJUDGED or outlook.ratio is None:
@@ -190,12 +230,10 @@ class Planner:
             room = BREAK_MARGIN_RATIO * ENOUGH_RATIO if resource is not Resource.CPU else 0.0
             if outlook.limited or outlook.ratio < target + room:
                 continue
-            return {
-                other: one
-                if other is resource or one.intent is Intent.UNJUDGED
-                else one.resting(Intent.ELSEWHERE)
-                for other, one in found.items()
-            }
+            for dearer in _CHEAPEST[at + 1 :]:
+                if found[dearer].intent is not Intent.UNJUDGED:
+                    found[dearer] = found[dearer].resting(Intent.ELSEWHERE)
+            break
         return found
 
     def _eta_s(self, resource: Resource, lane: Lane, level: float) -> float | None:

@@ -1,0 +1,122 @@
+"""The planner and what it must know from before, at the start and after a reload."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from optimizer.control.planner import Planner, needed_days
+from optimizer.errors import HistoryError
+from optimizer.model import PerResource, Plan, Sample
+from optimizer.orders import Policy, Settled
+from optimizer.outcome import Outlook
+from optimizer.ports import Ports
+
+DAY_S = 86_400.0
+SLICE_S = DAY_S
+"""What is read of the history in one full cycle: at a row a minute 20 ms of work."""
+
+
+class Filling:
+    """A planner for other windows, which takes in the history slice by slice."""
+
+    def __init__(self, ports: Ports, settled: Settled) -> None:
+        self._history, self._utc = ports.history, ports.clock.utc
+        self._read_s = self._utc() - needed_days(settled.policy) * DAY_S
+        self.planner = Planner(settled.policy, settled.interval_s)
+        self._is_read = False
+
+    def step(self) -> bool:
+        """Read one slice, or do one piece of work on the forecast; whether all is done.
+
+        Raises HistoryError.
+        """
+        if self._is_read:
+            return not self.planner.foresee()
+        now_s = self._utc()
+        until_s = min(self._read_s + SLICE_S, now_s)
+        self.planner.feed(self._history.past(self._read_s, until_s))
+        self._read_s, self._is_read = until_s, until_s >= now_s
+        return False
+
+    def finish(self) -> Planner:
+        """The planner, with what has come in since its last slice."""
+        self.planner.feed(self._history.past(self._read_s, self._utc()))
+        return self.planner
+
+
+class Planning:
+    """Holds the planner in force; `outlooks` are what it wants now, None before the first look."""
+
+    def __init__(self, ports: Ports) -> None:
+        self._ports = ports
+        self._settled: Settled | None = None
+        self._planner: Planner | None = None
+        self._filling: Filling | None = None
+        self.outlooks: PerResource[Outlook] | None = None
+
+    def begin(self, settled: Settled) -> None:
+        """Read the whole window; some tenths of a second, so only before anything is held.
+
+        Without a history it begins with nothing known.
+        """
+        policy, now_s = settled.policy, self._ports.clock.utc()
+        try:
+            past = self._ports.history.past(now_s - needed_days(policy) * DAY_S, now_s)
+            planner = Planner(policy, settled.interval_s, past)
+        except HistoryError as exc:
+            self._log_unread(exc)
+            planner = Planner(policy, settled.interval_s)
+        planner.resume(now_s)
+        self._planner, self._settled = planner, settled
+        self.outlooks = planner.aim(policy)
+
+    def setpoints(self, settled: Settled) -> PerResource[float] | None:
+        """What to hold now under this configuration: another target or strategy counts at once.
+
+        Where the windows are others too, the old ones go on until the history
+        was read for the new, a slice in each call.
+        """
+        if self._planner is None:
+            self.begin(settled)
+        elif settled is not self._settled:
+            self._turn(self._planner, settled)
+        if self._filling is not None:
+            self._fill(self._filling, settled.policy)
+        if self.outlooks is None:
+            return None
+        cpu, memory, disk = (one.setpoint_ratio for one in self.outlooks)
+        return PerResource(cpu=cpu, memory=memory, disk=disk)
+
+    def take(self, sample: Sample, plan: Plan, settled: Settled) -> None:
+        """Plan anew on a sample and what was decided at its end."""
+        self.setpoints(settled)
+        if self._planner is not None:
+            self.outlooks = self._planner.take(sample, plan, settled.policy)
+
+    def _turn(self, planner: Planner, settled: Settled) -> None:
+        before, self._settled = self._settled, settled
+        if before is not None and settled == replace(before, period_days=settled.period_days):
+            return
+        self._filling = None
+        if not planner.fits(settled.policy, settled.interval_s):
+            self._filling = Filling(self._ports, settled)
+        self.outlooks = planner.aim(settled.policy)
+
+    def _fill(self, filling: Filling, policy: Policy) -> None:
+        try:
+            if not filling.step():
+                return
+            planner = filling.finish()
+        except HistoryError as exc:
+            self._log_unread(exc)
+            planner = filling.planner
+        self._planner, self._filling = planner, None
+        self.outlooks = planner.aim(policy)
+
+    def _log_unread(self, cause: HistoryError) -> None:
+        self._ports.log.warning(
+            "history.read_failed",
+            cause=str(cause),
+            cost="the judged windows begin with what could be read, perhaps nothing",
+            remedy="`optimizer doctor` tells what is wrong with the file",
+        )
