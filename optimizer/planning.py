@@ -15,6 +15,10 @@ DAY_S = 86_400.0
 SLICE_S = DAY_S
 """What is read of the history in one full cycle: at a row a minute 20 ms of work."""
 
+BACK_S = 60.0
+AHEAD_S = 3600.0
+"""A clock that was set by more: what the windows hold is not what the history has of this time."""
+
 
 class Filling:
     """A planner for other windows, which takes in the history slice by slice."""
@@ -52,6 +56,7 @@ class Planning:
         self._settled: Settled | None = None
         self._planner: Planner | None = None
         self._filling: Filling | None = None
+        self._taken_s: float | None = None
         self.outlooks: PerResource[Outlook] | None = None
 
     def begin(self, settled: Settled) -> None:
@@ -90,6 +95,10 @@ class Planning:
     def take(self, sample: Sample, plan: Plan, settled: Settled) -> None:
         """Plan anew on a sample and what was decided at its end."""
         self.setpoints(settled)
+        begin_s, before_s = sample.utc_s - sample.span_s, self._taken_s
+        self._taken_s = sample.utc_s
+        if before_s is not None and not before_s - BACK_S <= begin_s < before_s + AHEAD_S:
+            self._filling = Filling(self._ports, settled)
         if self._planner is not None:
             self.outlooks = self._planner.take(sample, plan, settled.policy)
 

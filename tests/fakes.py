@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from optimizer.adapters.deadline import Deadlines
+from optimizer.adapters.history_past import past_of
 from optimizer.counters import (
     CpuCounters,
     DiskCounters,
@@ -20,7 +21,8 @@ from optimizer.counters import (
     OwnCounters,
     Place,
 )
-from optimizer.model import Observation, PerResource, Plan, Resource, StresserExit, Utilisation
+from optimizer.errors import HistoryError
+from optimizer.model import Observation, PerResource, Plan, Resource, StresserExit
 from optimizer.orders import Floor, Inhibit, MemoryMetric, Policy
 from optimizer.outcome import (
     CycleReport,
@@ -251,9 +253,15 @@ class FakeHost:
 
 @dataclass
 class FakeHistory:
-    """Keeps the records in a list; implements ports.History."""
+    """Keeps the records in a list; implements ports.History.
+
+    `before` is what it knows from earlier daemons; `unreadable` lets each look at it fail.
+    """
 
     records: list[Record] = field(default_factory=list)
+    before: list[Past] = field(default_factory=list)
+    unreadable: bool = False
+    asked: list[tuple[float, float]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     closed: bool = False
 
@@ -300,24 +308,12 @@ class FakeHistory:
         )
 
     def past(self, from_utc_s: float, to_utc_s: float) -> list[Past]:
-        """What is kept of that time."""
-
-        def pair(usage: Utilisation | None) -> tuple[float | None, float | None]:
-            return (usage.total_ratio, usage.organic_ratio) if usage else (None, None)
-
-        return [
-            Past(
-                sample.utc_s,
-                sample.span_s,
-                PerResource(
-                    cpu=pair(sample.usage.cpu),
-                    memory=pair(sample.usage.memory),
-                    disk=pair(sample.usage.disk),
-                ),
-            )
-            for sample in (record.sample for record in self.records)
-            if from_utc_s < sample.utc_s <= to_utc_s
-        ]
+        """What is known and kept of that time."""
+        if self.unreadable:
+            raise HistoryError("cannot read the history: file is not a database")
+        self.asked.append((from_utc_s, to_utc_s))
+        known = [*self.before, *map(past_of, self.records)]
+        return [one for one in known if from_utc_s < one.utc_s <= to_utc_s]
 
     def close(self) -> None:
         """Remember that it was closed."""

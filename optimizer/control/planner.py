@@ -157,15 +157,16 @@ class Planner:
             setting = Setting(target, Intent.UNJUDGED)
         else:
             setting = self._setting(resource, lane)
+        level = min(setting.ratio, policy.ceiling.of(resource))
         figure = lane.figure()
         met = figure.meets(target) if judged and target > 0 else None
         eta_s = None
         if met is not False:
             lane.eta_at = None
         else:
-            eta_s = self._eta_s(resource, lane, setting.ratio)
+            eta_s = self._eta_s(resource, lane, level)
         return Outlook(
-            setpoint_ratio=min(setting.ratio, policy.ceiling.of(resource)),
+            setpoint_ratio=level,
             intent=setting.intent,
             statistic=str(lane.goal.statistic) if judged else None,
             window_days=lane.goal.window_days,
@@ -242,9 +243,10 @@ class Planner:
             return None
         newest = lane.window.newest or 0
         if lane.eta_at is None or not 0 <= newest - lane.eta_at < _ETA_SLOTS:
+            least = lane.target  # also where a ceiling keeps the load below
             if lane.budget.rule.threshold is not None:
-                level = 1.0 if level >= lane.target else 0.0
-            lane.eta_slots = lane.budget.met_after(level, lane.least)
+                level, least = 1.0 if level >= lane.target else 0.0, lane.least
+            lane.eta_slots = lane.budget.met_after(level, least)
             lane.eta_at = newest
         return None if lane.eta_slots is None else lane.eta_slots * lane.slot_s
 

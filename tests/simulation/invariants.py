@@ -1,7 +1,7 @@
 """What must hold whatever happens, watched from the model host's side and not by the daemon's log.
 
 The numbers I1 to I8 are those of the reliability report; I0 is the tenant's CPU,
-I9 what an exception leaves. A violation is kept, not raised: the daemon
+I9 what an exception leaves, I10 how far the planner may go. A violation is kept, not raised: the daemon
 survives an exception.
 """
 
@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from optimizer.model import Resource
+from optimizer.orders import Policy
 from optimizer.outcome import Record
 
 SECOND_S = 1.0
@@ -228,13 +230,28 @@ class Invariants:
             self._check("I5", count == 0, lambda name=resource: f"{name} runs on")  # type: ignore[misc]
 
     def tenant_above(self, since_s: float | None, duty: float) -> None:
-        """The tenant alone has been above the target since then: soon nothing is added."""
+        """The tenant alone has been above the setpoint since then: soon nothing is added."""
         if since_s is not None:
             self._check(
                 "I0",
                 duty <= 0 or self.now() - since_s <= 2 * SECOND_S,
-                lambda: f"duty {duty} beside a tenant above the target since {since_s:.2f}",
+                lambda: f"duty {duty} beside a tenant above the setpoint since {since_s:.2f}",
             )
+
+    def planned(self, resource: str, setpoint: float, policy: Policy) -> None:
+        """I10: hold is never below its target nor above it by more than what may be caught up.
+
+        A ceiling bounds both; what an order forbids is 0.
+        """
+        of = Resource(resource)
+        ceiling, target = policy.ceiling.of(of), policy.target.of(of)
+        least = 0.0 if self.forbidden_since_s is not None else min(target, ceiling)
+        most = min(ceiling, target + policy.terms.catch_up_ratio) if target > 0 else 0.0
+        self._check(
+            "I10",
+            least - GROWN <= setpoint <= most + GROWN,
+            lambda: f"{resource} is set to {setpoint}, not within {least} to {most}",
+        )
 
     def let_go(self, held: float) -> None:
         """I9: after an exception in a cycle nothing is held."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 
+from optimizer.adapters.history_past import past_of
 from optimizer.control.brake import known_until
 from optimizer.loop import Daemon
 from optimizer.model import ExitCause, PerResource, Reason, Resource
@@ -18,6 +20,10 @@ from tests.simulation.model import GAP_S, RULES, KilledError, ModelHost
 
 RESTART_S = 5.0
 """RestartSec of the unit: so long after it has failed the daemon is started again."""
+
+
+KEPT_ROWS = 1440
+"""A day of samples, the window of RULES."""
 
 
 class Tally:
@@ -32,14 +38,18 @@ class Tally:
         self.lost = 0
         self.shown: CycleReport | None = None
         self.events: dict[EventKind, Event] = {}
+        self.recent: deque[Record] = deque(maxlen=KEPT_ROWS)
 
-    def past(self, from_utc_s: float, to_utc_s: float) -> tuple[Past, ...]:  # noqa: ARG002  # port
-        """Nothing is known from before."""
-        return ()
+    def past(self, from_utc_s: float, to_utc_s: float) -> list[Past]:
+        """Those of the last that ended in that time, by what the clock said then."""
+        kept = (past_of(record) for record in self.recent)
+        asked = (one for one in kept if from_utc_s < one.utc_s <= to_utc_s)
+        return sorted(asked, key=lambda one: one.utc_s)
 
     def append(self, record: Record) -> bool:
         """Count it; it waits in memory while the disk is full."""
         self.host.truth.sampled(record, self.host.now_s)
+        self.recent.append(record)
         sample = record.sample
         said = (
             *(sample.utc_s, sample.span_s),
@@ -80,6 +90,8 @@ class Tally:
 
     def close(self) -> None:
         """What waits is lost when the daemon ends on a full disk."""
+        for _ in range(min(self.backlog, len(self.recent))):
+            self.recent.pop()
         self.lost, self.backlog = self.lost + self.backlog, 0
 
 
@@ -185,7 +197,7 @@ class Life:
         """Other targets from now on."""
         target = PerResource(cpu=cpu, memory=memory, disk=disk)
         self.settled = replace(self.settled, policy=replace(RULES, target=target))
-        self.host.target_cpu = min(cpu, RULES.ceiling.cpu)
+        self.host.policy = self.settled.policy
         self.host.above_since_s = None
 
     def end_stresser(self, resource: Resource, cause: ExitCause) -> None:

@@ -33,6 +33,7 @@ from optimizer.model import (
     Resource,
     StresserExit,
 )
+from optimizer.orders import Goal, Terms
 from optimizer.outcome import StresserState
 from stressers.lease import TTL_S
 from tests.fakes import GIB, policy
@@ -42,15 +43,24 @@ GAP_S = track_room.GAP_S
 LAPSE_S = 60.0
 LAPSE_AFTER_S = 4.0
 ABOVE_RATIO = 0.02
-"""A tenant that is less above the target may be made up to it, by rounding."""
+"""A tenant that is less above the setpoint may be made up to it, by rounding."""
 FROZEN_S = 1.9
 """Two readings in a calm time."""
 SET_S = 0.5
 """A step of the clock, or a sleep, that counts."""
 STALE_S = 5.0
 """Counters that are further apart tell nothing of the present."""
-RULES = replace(policy(memory_rise_bytes_per_s=100.0 * GIB), disk_rise_bytes_per_s=float(GIB))
-"""Fast growth (memory by 1 % a second at most, whatever it says): what is lost soon comes back."""
+_GOAL = Goal(window_days=1.0)
+RULES = replace(
+    policy(memory_rise_bytes_per_s=100.0 * GIB),
+    disk_rise_bytes_per_s=float(GIB),
+    terms=Terms(goals=PerResource(cpu=_GOAL, memory=_GOAL, disk=_GOAL)),
+)
+"""Fast growth (memory by 1 % a second at most, whatever it says): what is lost soon comes back.
+
+The windows are short, so that each fault leaves them behind and is caught up,
+and a forecast, which may set less than the target, never knows enough.
+"""
 STEADY_REASONS = frozenset(Reason) - {Reason.RISING, Reason.MEASURING, Reason.NO_READING}
 BLIND_REASONS = frozenset(
     (
@@ -126,7 +136,7 @@ class ModelHost:
         self.frozen_s = self.now_s
         self.told = (0.0, -math.inf)
         self.clocks = (self.utc_offset_s, self.slept_s)
-        self.target_cpu = RULES.target.cpu
+        self.policy = RULES
         self.error_s = self.feasible_s = 0.0
         self.at_end: Callable[[], None] = lambda: None
 
@@ -194,8 +204,13 @@ class ModelHost:
         self.now_s += seconds
         reasons = self.reasons
         if reasons and reasons[0] is Reason.HOLDING and self.now_s - self.settled_since_s > 2.0:
-            self.error_s += (self.tenant_cpu + own - self.target_cpu) * seconds
+            self.error_s += (self.tenant_cpu + own - self._setpoint) * seconds
             self.feasible_s += seconds
+
+    @property
+    def _setpoint(self) -> float:
+        """Of the CPU, as the daemon holds it now."""
+        return RULES.target.cpu if self.plan is None else self.plan.cpu.setpoint_ratio
 
     def _disk_bytes(self) -> int:
         return sum(disk.lease_bytes for disk in self.disks.values())
@@ -221,7 +236,7 @@ class ModelHost:
             kind = "memory" if name == MEMORY else "disk"
             self.truth.short(name, room, held, seen=kind not in self.failing)
         if (
-            self.tenant_cpu <= self.target_cpu + ABOVE_RATIO
+            self.tenant_cpu <= self._setpoint + ABOVE_RATIO
             or self.failing
             or self.frozen is not None
         ):
@@ -389,6 +404,9 @@ class ModelHost:
             reason = plan.memory.reason if name == MEMORY else plan.disk.reason
             if reason not in BLIND_REASONS:
                 self.truth.pressed(name, self.hold_off_s, none=False)
+        for decision in plan:
+            name = decision.resource.value
+            self.truth.planned(name, decision.setpoint_ratio, self.policy)
         self.plan, self.reasons, self.renewed_s = plan, reasons, self.now_s
         duty, memory_lease = self.duty, self.memory_lease
         if plan.cpu.stop:

@@ -21,9 +21,10 @@ class Rig:
         interval_s: float = 60.0,
         disk_reason: Reason | None = None,
         used_s: float = 0.0,
+        history: FakeHistory | None = None,
     ) -> None:
         self.host = host or FakeHost()
-        self.history = FakeHistory()
+        self.history = history or FakeHistory()
         self.switch = FakeSwitch()
         self.notifier = FakeNotifier()
         self.log = FakeLog()

@@ -28,7 +28,7 @@ def judge(life: Life, faults: Faults, days: float) -> None:
     """All that must hold at the end."""
     truth, host = life.truth, life.host
     assert truth.violations == [], f"{len(faults.count)} kinds of faults: {faults.count}"
-    assert set(truth.checks) == {f"I{number}" for number in range(10)}
+    assert set(truth.checks) == {f"I{number}" for number in range(11)}
     awake_s = days * DAY_S
     lost_s = (life.gaps + life.restarts + host.raises + 1) * LOST_S + life.restarts * RESTART_S
     assert awake_s - lost_s <= truth.sampled_s <= awake_s
