@@ -67,6 +67,7 @@ class Planner:
         self._lanes = {resource: _lane(resource, policy, interval_s) for resource in Resource}
         self._limited: set[Resource] = set()
         self._limited_s: dict[Resource, float] = {}
+        self._foreseen: dict[Resource, tuple[int, float]] = {}
         self._asked_s: float | None = None
         self._outlooks: PerResource[Outlook] | None = None
         self.feed(past)
@@ -195,19 +196,22 @@ class Planner:
         if resource in self._limited:
             # No windup: what the load was kept from, a higher setpoint would not bring.
             return Setting(min(setting.ratio, target), Intent.LIMITED)
-        return self._withdrawn(lane, setting)
+        return self._withdrawn(resource, lane, setting)
 
-    def _withdrawn(self, lane: Lane, setting: Setting) -> Setting:
+    def _withdrawn(self, resource: Resource, lane: Lane, setting: Setting) -> Setting:
         """Lower by what the tenant is about to take, shortly before and after that begins."""
         ahead_s, now = self._policy.terms.withdraw_s, lane.organic_now()
         forecast = lane.forecast
         if forecast is None or now is None or ahead_s <= 0 or setting.ratio <= now:
             return setting
-        coming = lane.quarter(ahead_s)
-        if coming == lane.quarter() and lane.into_quarter_s() >= ahead_s:
+        coming, foreseen = lane.quarter(ahead_s), self._foreseen.get(resource)
+        if coming != lane.quarter():
+            rise = forecast.band(coming)[0] - max(now, forecast.at(coming - 1))
+            self._foreseen[resource] = coming, rise
+        elif foreseen is not None and foreseen[0] == coming and lane.into_quarter_s() < ahead_s:
+            rise = foreseen[1]  # it has begun: the tenant may be a little late
+        else:
             return setting
-        before = forecast.at(coming - 1)
-        rise = forecast.band(coming)[0] - max(now, before)
         if rise < WITHDRAW_RATIO:
             return setting
         lowered = max(now, setting.ratio - rise)

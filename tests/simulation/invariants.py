@@ -1,8 +1,8 @@
 """What must hold whatever happens, watched from the model host's side and not by the daemon's log.
 
 The numbers I1 to I8 are those of the reliability report; I0 is the tenant's CPU,
-I9 what an exception leaves, I10 how far the planner may go. A violation is kept, not raised: the daemon
-survives an exception.
+I9 what an exception leaves, I10 how far the planner may go. A violation is
+kept, not raised: the daemon survives an exception.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from optimizer.model import Resource
+from optimizer.model import Plan
 from optimizer.orders import Policy
 from optimizer.outcome import Record
 
@@ -238,20 +238,21 @@ class Invariants:
                 lambda: f"duty {duty} beside a tenant above the setpoint since {since_s:.2f}",
             )
 
-    def planned(self, resource: str, setpoint: float, policy: Policy) -> None:
+    def planned(self, plan: Plan, policy: Policy) -> None:
         """I10: hold is never below its target nor above it by more than what may be caught up.
 
         A ceiling bounds both; what an order forbids is 0.
         """
-        of = Resource(resource)
-        ceiling, target = policy.ceiling.of(of), policy.target.of(of)
-        least = 0.0 if self.forbidden_since_s is not None else min(target, ceiling)
-        most = min(ceiling, target + policy.terms.catch_up_ratio) if target > 0 else 0.0
-        self._check(
-            "I10",
-            least - GROWN <= setpoint <= most + GROWN,
-            lambda: f"{resource} is set to {setpoint}, not within {least} to {most}",
-        )
+        for decision in plan:
+            ceiling = policy.ceiling.of(decision.resource)
+            target, setpoint = policy.target.of(decision.resource), decision.setpoint_ratio
+            least = 0.0 if self.forbidden_since_s is not None else min(target, ceiling)
+            most = min(ceiling, target + policy.terms.catch_up_ratio) if target > 0 else 0.0
+            self._check(
+                "I10",
+                least - GROWN <= setpoint <= most + GROWN,
+                lambda: f"a setpoint is not within its bounds: {plan}",
+            )
 
     def let_go(self, held: float) -> None:
         """I9: after an exception in a cycle nothing is held."""

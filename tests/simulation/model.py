@@ -404,9 +404,7 @@ class ModelHost:
             reason = plan.memory.reason if name == MEMORY else plan.disk.reason
             if reason not in BLIND_REASONS:
                 self.truth.pressed(name, self.hold_off_s, none=False)
-        for decision in plan:
-            name = decision.resource.value
-            self.truth.planned(name, decision.setpoint_ratio, self.policy)
+        self.truth.planned(plan, self.policy)
         self.plan, self.reasons, self.renewed_s = plan, reasons, self.now_s
         duty, memory_lease = self.duty, self.memory_lease
         if plan.cpu.stop:

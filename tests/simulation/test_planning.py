@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 
@@ -170,6 +171,15 @@ def test_load_is_gone_before_the_tenants_daily_peak(strategy: Strategy) -> None:
     assert rig.cpu_mean(10) == pytest.approx(0.60, abs=0.001)
 
 
+def test_a_tenant_that_has_left_is_not_foreseen_quarter_by_quarter() -> None:
+    """It had 10 % all the time until the start and has nothing since: nothing is withdrawn."""
+    rig = a_rig(a_past(5, used(0.4, 0.1)), policy(cpu=0.4), tenant=lambda _: 0.0)
+    for _ in range(50):
+        slow(rig, 60)
+        assert outlook(rig).intent is not Intent.WITHDRAWN
+        assert rig.plan.cpu.setpoint_ratio >= 0.4
+
+
 def test_a_memory_that_breaks_the_rule_spares_the_cpu_and_is_relieved_without_flapping() -> None:
     """Oracle on Arm: memory alone; under pressure the CPU takes over, and back a while later.
 
@@ -190,7 +200,7 @@ def test_a_memory_that_breaks_the_rule_spares_the_cpu_and_is_relieved_without_fl
     pressed = len(rig.host.plans)
     slow(rig, 2400)
     wanted = [plan.cpu.setpoint_ratio > 0 for plan in rig.host.plans[pressed:]]
-    assert sum(a is not b for a, b in zip(wanted, wanted[1:], strict=False)) == 2
+    assert sum(a is not b for a, b in pairwise(wanted)) == 2
     assert not wanted[-1]
     took_over = next(plan for plan in rig.host.plans[pressed:] if plan.cpu.setpoint_ratio > 0)
     assert took_over.cpu.setpoint_ratio == pytest.approx(0.202)
@@ -329,9 +339,7 @@ def test_a_percentile_of_the_memory_is_held_in_economy_too() -> None:
     """Moving gigabytes to and fro would cost more than holding them; the CPU alone is placed."""
     goal = Goal(statistic=Statistic.parse("p95"), window_days=7)
     rules = policy(cpu=0.25)
-    terms = Terms(
-        strategy=Strategy.ECONOMY, goals=PerResource(cpu=goal, memory=goal, disk=goal)
-    )
+    terms = Terms(strategy=Strategy.ECONOMY, goals=PerResource(cpu=goal, memory=goal, disk=goal))
     rules = replace(rules, terms=terms)
     rig = a_rig(a_past(7, used(0.3)), rules)
     slow(rig, 5)
