@@ -14,6 +14,7 @@ from optimizer.loop import FULL_S
 from optimizer.model import Intent, PerResource, Reason, Resource
 from optimizer.orders import Goal, HostClass, Policy, Statistic, Strategy, Terms
 from optimizer.outcome import Outlook, Past
+from optimizer.planning import START_S
 from optimizer.settings import load
 from tests.fakes import GIB, FakeHistory, FakeHost, policy
 from tests.simulation.rig import Rig
@@ -299,6 +300,30 @@ def test_a_reload_with_other_windows_goes_on_while_the_history_is_read_in_slices
     assert max(end - start for start, end in asked) <= DAY_S
     starts, ends = [start for start, _ in asked], [end for _, end in asked]
     assert starts[1:] == ends[:-1]
+
+
+def test_a_history_too_long_for_the_start_is_read_on_in_the_loop() -> None:
+    """Each look at it takes 0.3 s: load is held at the target meanwhile, then the plan is there."""
+    past = a_past(15, used(0.20))
+    rig = a_rig(past, policy(cpu=0.25))
+
+    class SlowHistory(FakeHistory):
+        def past(self, from_utc_s: float, to_utc_s: float) -> list[Past]:
+            rig.host.now_s += 0.3
+            return super().past(from_utc_s, to_utc_s)
+
+    slow_one = SlowHistory(before=past)
+    rig = Rig(rig.host, rules=policy(cpu=0.25), history=slow_one)
+    rig.daemon.cycle()
+    assert rig.host.now_s < 1000 + START_S + 0.7
+    assert rig.plan.cpu.setpoint_ratio == 0.25
+    spans = [end - start for start, end in slow_one.asked]
+    assert all(a / 2 == b for a, b in pairwise(spans[:5]))
+    slow_one.asked.clear()
+    SlowHistory.past = FakeHistory.past  # type: ignore[method-assign]
+    slow(rig, 60)
+    assert rig.plan.cpu.setpoint_ratio == pytest.approx(0.301, abs=0.001)
+    assert slow_one.asked
 
 
 def test_a_reload_of_strategy_or_cap_asks_nothing_of_the_history() -> None:
