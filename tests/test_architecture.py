@@ -165,6 +165,7 @@ PARTS = {
     "optimizer.adapters.history_means": {"optimizer.adapters.history_file"},
     "optimizer.adapters.history_reading": {
         "optimizer.adapters.history_events",
+        "optimizer.adapters.history_past",
         "optimizer.adapters.history_file",
         "optimizer.adapters.history_means",
         "optimizer.adapters.history_past",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from optimizer.cli.common import (
     EXIT_OK,
@@ -18,6 +20,11 @@ from optimizer.cli.common import define as define_common
 from optimizer.cli.status import STALE_S
 from optimizer.directories import HISTORY_NAME, STATUS_NAME
 from optimizer.errors import ConfigError, OptimizerError
+
+if TYPE_CHECKING:
+    from optimizer.model import PerResource
+    from optimizer.orders import Settled
+    from optimizer.outcome import Outlook
 
 MEASURE_S = 2.0
 STEP_S = 0.1
@@ -100,6 +107,8 @@ def measured_status(found: Configured) -> dict[str, Any]:
     scope = MemoryScope(settings.memory_scope)
     sensors = HostSensors(derived.scope.places, capacity=capacity, scope=scope)
     nothing = Observation(own=OwnCounters())
+    outlooks = _planned(derived.settled, found.directories.state / HISTORY_NAME)
+    cpu, memory, disk = (one.setpoint_ratio for one in outlooks)
     orders = Orders(
         policy=derived.settled.policy,
         inhibit=MaintenanceSwitch(
@@ -107,6 +116,7 @@ def measured_status(found: Configured) -> dict[str, Any]:
             lambda: settings.maintenance_windows or (),
         ).inhibit(time.time()),
         disk_reason=derived.scope.reason,
+        setpoints=PerResource(cpu=cpu, memory=memory, disk=disk),
     )
     state = ControlState()
     first = reading = Reading(host=sensors.read(), own=nothing.own)
@@ -128,6 +138,7 @@ def measured_status(found: Configured) -> dict[str, Any]:
         means=None,
         sensor_failures=reading.host.failures,
         reading=reading,
+        outlooks=outlooks,
     )
     around = Surroundings(
         interval_s=derived.settled.interval_s,
@@ -144,3 +155,20 @@ def measured_status(found: Configured) -> dict[str, Any]:
         warnings=found.loaded.warnings,
     )
     return document(report, app.host_facts(machine, time.time()), around)
+
+
+def _planned(settled: Settled, history: Path) -> PerResource[Outlook]:
+    """What the planner wants, by the history that a daemon has left; without one nothing is known.
+
+    One that cannot be read is as none: `optimizer doctor` says what is wrong with it.
+    """
+    from optimizer.adapters.history_reading import read_past
+    from optimizer.control.planner import Planner, needed_days
+    from optimizer.errors import HistoryError
+
+    now_s, past = time.time(), []
+    with contextlib.suppress(HistoryError):
+        past = read_past(history, now_s - needed_days(settled.policy) * 86_400, now_s)
+    planner = Planner(settled.policy, settled.interval_s, past)
+    planner.resume(now_s)
+    return planner.aim(settled.policy)

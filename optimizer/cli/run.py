@@ -21,6 +21,7 @@ from optimizer.errors import AlreadyRunningError, ConfigError, OptimizerError
 
 if TYPE_CHECKING:
     from optimizer.derive import Machine
+    from optimizer.orders import Terms
     from optimizer.upkeep import Derived
 
 
@@ -100,13 +101,15 @@ def _run(found: Configured) -> int:
 def _announce(found: Configured, machine: Machine, derived: Derived) -> None:
     """Say in plain words what will be held, where, and how to end it."""
     settings, policy = found.loaded.settings, derived.settled.policy
-    target, scope = policy.target, derived.scope
+    target, scope, terms = policy.target, derived.scope, policy.terms
     file = found.loaded.file or "built-in defaults"
     lines = [
         f"CloudResourceOptimizer on {machine.platform}: {machine.cpus} CPUs, "
         f"{machine.nominal_memory_gb:g} GB ({machine.host_class.value} host), {file}",
-        f"  CPU     {_held(target.cpu)} of {machine.cpus} CPUs",
-        f"  memory  {_held(target.memory)} ({settings.memory_metric.value}), "
+        f"  policy  {terms.preset}, strategy {terms.strategy.value}: "
+        "`optimizer plan` tells what that means now",
+        f"  CPU     {_held(target.cpu, terms)} of {machine.cpus} CPUs",
+        f"  memory  {_held(target.memory, terms)} ({settings.memory_metric.value}), "
         f"rising by at most {settings.memory_rise_mb_per_minute:g} MB a minute",
     ]
     if target.disk <= 0:
@@ -115,7 +118,7 @@ def _announce(found: Configured, machine: Machine, derived: Derived) -> None:
         lines.append(f"  disk    nothing is done: {scope.note}")
     else:
         lines.append(
-            f"  disk    {_held(target.disk)} of {', '.join(p.mount for p in scope.places)}, "
+            f"  disk    {_held(target.disk, terms)} of {', '.join(p.mount for p in scope.places)}, "
             f"in unlinked files in {', '.join(p.path for p in scope.places)}"
         )
     lines += [
@@ -127,5 +130,6 @@ def _announce(found: Configured, machine: Machine, derived: Derived) -> None:
     print("\n".join(lines), file=sys.stderr, flush=True)
 
 
-def _held(ratio: float) -> str:
-    return f"held at {100 * ratio:g} %" if ratio > 0 else "only watched: target 0 %"
+def _held(ratio: float, terms: Terms) -> str:
+    verb = "held at" if terms.strategy.value == "hold" else "target"
+    return f"{verb} {100 * ratio:g} %" if ratio > 0 else "only watched: target 0 %"

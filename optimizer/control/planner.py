@@ -192,6 +192,7 @@ class Planner:
         elif terms.strategy is Strategy.ECONOMY and (is_cpu or lane.is_mean):
             setting = economy(lane, place=is_cpu)
         else:
+            # Also in economy: to take and give back gigabytes costs more than to hold them.
             setting = hold(lane)
         if resource in self._limited:
             # No windup: what the load was kept from, a higher setpoint would not bring.

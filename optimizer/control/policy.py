@@ -72,7 +72,8 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 says=(
                     "a VM is idle, and may be stopped, if over 7 days the 95th percentile of its "
                     "CPU is below 20 %, and its network use is below 20 %, and on A1 (Arm) shapes "
-                    "its memory use is below 20 %; breaking one of these suffices"
+                    "its memory use is below 20 %; breaking one of these suffices. Network use is "
+                    "neither measured nor raised here, so one of the others has to do it"
                 ),
                 statistics=PerResource(cpu=_P95, memory=_MEAN, disk=None),
                 combination=Combination.BREAK_ANY,

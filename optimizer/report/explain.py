@@ -55,8 +55,13 @@ def _paragraph(resource: Resource, facts: Mapping[str, Any], pace: Pace) -> str:
         f"the tenant uses {_percent(organic)} of {_amount(resource, 1.0, capacity)}, "
         f"the target is {_percent(target)}."
     ]
+    wanted = (facts.get("judged") or {}).get("setpoint")
+    if wanted is not None and abs(wanted - target) > _ROUNDING:
+        said[0] = f"{said[0][:-1]}, and {_percent(wanted)} are planned for now."
+        target = wanted
     if organic >= target - _ROUNDING:
-        said.append("The tenant alone reaches it, so nothing is added.")
+        enough = "The tenant alone reaches it, so nothing is added."
+        said.append("Nothing is added." if target <= 0 else enough)
         return " ".join(said)
     if reason in {Reason.STRESSER_TRIPPED, Reason.STRESSER_DOWN, Reason.OWN_HOURS}:
         return f"{said[0]} {_obstacle(reason, str(facts['note']))}"
@@ -65,7 +70,8 @@ def _paragraph(resource: Resource, facts: Mapping[str, Any], pace: Pace) -> str:
     said.append(f"So {_amount(resource, add, capacity)} ({_percent(add)}) is added{_how(facts)}.")
     if reachable < target - _ROUNDING:
         said.append(
-            f"The target cannot be reached now: {limit}, so it ends at {_percent(reachable)}."
+            f"{_percent(target)} cannot be reached now: {limit}, "
+            f"so it ends at {_percent(reachable)}."
         )
     said.append(_when(resource, facts, add, pace))
     said.append(_obstacle(reason, str(facts["note"])))

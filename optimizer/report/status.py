@@ -69,6 +69,7 @@ def document(report: CycleReport, host: Host, around: Surroundings) -> dict[str,
         "period_days": around.period_days,
         "policy": report.orders.policy.terms.preset,
         "strategy": report.orders.policy.terms.strategy.value,
+        "combination": report.orders.policy.terms.combination.value,
         "resources": {resource.value: _resource(resource, report, around) for resource in Resource},
         "steal": _rounded(steal),
         "own_core_hours": {
@@ -176,6 +177,7 @@ def _judged(outlook: Outlook | None) -> dict[str, object] | None:
         return None
     return {
         "intent": outlook.intent.value,
+        "setpoint": _rounded(outlook.setpoint_ratio),
         "statistic": outlook.statistic,
         "window_days": outlook.window_days,
         "ratio": _rounded(outlook.ratio),

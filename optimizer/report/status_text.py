@@ -18,7 +18,7 @@ from optimizer.report.fields import number as _number
 from optimizer.report.fields import text as _text
 from optimizer.report.fields import texts as _texts
 from optimizer.report.fields import time as _time
-from optimizer.report.outlook_text import outlook_words
+from optimizer.report.outlook_text import outlook_words, policy_words
 
 LINE_CHARS = 45
 """Longest line for Glances: its page wraps longer ones. Measured with Glances 4.5.8."""
@@ -84,16 +84,17 @@ _SHORT = {Resource.CPU: "CPU", Resource.MEMORY: "Mem", Resource.DISK: "Disk"}
 def lines(status: Mapping[str, object]) -> list[str]:
     """At most 5 lines of at most 45 ASCII characters, without < > & or quotes.
 
-    One line a resource: now, own part, target and the mean of the period, in
-    percent. Then the reasons or the end of the pause, then the minute of the
-    status and the number of warnings, and who paused and why or when the next
-    maintenance window comes; the minute shows whether the page is fresh.
+    One line a resource: now, own part, target and the mean of the period or the
+    percentile that is judged, in percent. Then the reasons or the end of the
+    pause, then the minute of the status and the number of warnings, and who
+    paused and why or when the next maintenance window comes; the minute shows
+    whether the page is fresh.
     """
     days = _number(status, "period_days")
     period = _UNKNOWN if days is None else f"{days:.0f}d"
     shown = [
         f"{_SHORT[resource]:<4} {_percent(of, 'now'):>6} own {_figure(of, 'own')}"
-        f" goal {_figure(of, 'target')} {period} {_percent(of, 'mean')}"
+        f" goal {_figure(of, 'target')} {_judged(of) or period + ' ' + _percent(of, 'mean')}"
         for resource, of in _resources(status)
     ]
     warnings = len(_texts(status, "warnings"))
@@ -150,6 +151,8 @@ def _facts(status: Mapping[str, object]) -> list[tuple[str, str]]:
             f" {_whole(status, 'cpus')} CPUs, steal {_percent(status, 'steal')}",
         ),
     ]
+    if status.get("policy"):
+        facts.append(("policy", _clean(policy_words(status))))
     of = _mapping(_mapping(status, "resources"), Resource.MEMORY.value)
     if metrics := _mapping(of, "metrics"):
         facts.append(("memory", _formulas(metrics)))
@@ -187,6 +190,15 @@ def _facts(status: Mapping[str, object]) -> list[tuple[str, str]]:
         facts.append(("config", origin + (f": {message}" if message else "")))
     facts += [("warning", text) for text in _texts(status, "warnings")]
     return facts
+
+
+def _judged(of: Mapping[str, object]) -> str:
+    """`p95 24.1%` where something else than a mean is judged."""
+    judged = _mapping(of, "judged")
+    statistic = _clean(judged.get("statistic"))
+    if statistic in {"", "mean"} or not _number(of, "target"):
+        return ""
+    return f"{statistic} {_percent(judged, 'ratio')}"
 
 
 def _next_window(status: Mapping[str, object], now: float | None) -> str:

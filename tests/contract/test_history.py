@@ -18,7 +18,7 @@ import pytest
 from optimizer.adapters.history import BACKLOG_ROWS, SqliteHistory
 from optimizer.adapters.history_events import MOST_EVENTS
 from optimizer.adapters.history_file import _MIGRATIONS, COLUMNS, SCHEMA_VERSION
-from optimizer.adapters.history_reading import read_events, read_means
+from optimizer.adapters.history_reading import read_events, read_means, read_past
 from optimizer.errors import HistoryError
 from optimizer.model import Decision, PerResource, Reason, Resource, Sample, Utilisation
 from optimizer.outcome import Event, EventKind, Record
@@ -829,3 +829,17 @@ def test_the_past_is_told_oldest_first_with_what_others_used(either: History) ->
     assert last.usage.cpu == (None, None)
     assert last.usage.memory == pytest.approx((0.5, 0.4))
     assert last.usage.disk == pytest.approx((0.6, 0.4))
+
+
+def test_a_reader_beside_the_daemon_is_told_the_same_past(tmp_path: Path) -> None:
+    """`optimizer plan` reads what a daemon has left; without a file it is told what is missing."""
+    path = tmp_path / "history.sqlite3"
+    with pytest.raises(HistoryError, match="there is no history"):
+        read_past(path, 0.0, NOW_S)
+    kept = SqliteHistory(path, period_days=30, log=FakeLog())
+    for at_s in (NOW_S - 300, NOW_S - 120, NOW_S):
+        kept.append(make_record(at_s))
+    told = list(kept.past(NOW_S - 200, NOW_S))
+    assert len(told) == 2
+    assert read_past(path, NOW_S - 200, NOW_S) == told
+    kept.close()

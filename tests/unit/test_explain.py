@@ -50,6 +50,15 @@ def test_what_is_held_already_needs_no_time() -> None:
     assert "held already" in said("memory", now=0.4, own=0.38)
 
 
+def test_what_is_planned_counts_and_not_the_target() -> None:
+    """Catching up: 48 % of 2 CPUs beside 2 %; in economy's rest nothing; at the target as ever."""
+    text = said("cpu", capacity=2.0, judged={"setpoint": 0.5})
+    assert "the target is 40.0 %, and 50.0 % are planned for now. So 0.96 CPUs (48.0 %)" in text
+    text = said("cpu", capacity=2.0, judged={"setpoint": 0.0})
+    assert text.endswith("0.0 % are planned for now. Nothing is added.")
+    assert "planned" not in said("cpu", capacity=2.0, judged={"setpoint": 0.4})
+
+
 def test_cpu_is_said_in_cpus() -> None:
     """38 % of 2 CPUs is 0.76 CPUs."""
     assert "0.76 CPUs (38.0 %)" in said("cpu", capacity=2.0)
@@ -63,13 +72,13 @@ def test_a_tenant_above_the_target_needs_nothing() -> None:
 def test_a_target_that_the_floor_forbids_is_said_with_where_it_ends() -> None:
     """Tenant 2 %, own 0, room 20 %: it ends at 22 % instead of 40 %."""
     text = said("disk", room=0.2)
-    assert "cannot be reached now: the rest must stay free, so it ends at 22.0 %" in text
+    assert "40.0 % cannot be reached now: the rest must stay free, so it ends at 22.0 %" in text
 
 
 def test_a_target_that_the_ceiling_forbids_is_said() -> None:
     """A ceiling of 30 % below a target of 40 %."""
     text = said("cpu", ceiling=0.3, capacity=2.0)
-    assert "cannot be reached now: the ceiling is 30.0 %, so it ends at 30.0 %" in text
+    assert "40.0 % cannot be reached now: the ceiling is 30.0 %, so it ends at 30.0 %" in text
 
 
 @pytest.mark.parametrize(

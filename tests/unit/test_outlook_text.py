@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from optimizer.model import Intent
-from optimizer.report.outlook_text import SENTENCES, outlook_words
+from optimizer.report.outlook_text import SENTENCES, outlook_words, policy_words
 
 NOW_S = 1_795_000_000.0
 """2026-11-18."""
@@ -44,6 +44,7 @@ def test_a_window_that_is_behind_says_until_when() -> None:
     ("judged", "words"),
     [
         ({"limited": True, "intent": "limited"}, "it cannot catch up while this lasts: pressure"),
+        ({"ratio": None, "met": None, "intent": "due"}, "held at the target until something is"),
         ({"eta_s": None}, "it cannot catch up within one window at 30.0 %"),
         ({"met": True, "coverage": 0.96}, "mean of 30 d 20.0 %, met; coverage 96.0 %; the"),
         ({"ratio": None, "met": None}, "mean of 30 d unknown yet"),
@@ -54,6 +55,29 @@ def test_a_window_that_is_behind_says_until_when() -> None:
 def test_other_cases_are_told_apart(judged: dict[str, Any], words: str) -> None:
     """What cannot be caught up says so; what is met says nothing of catching up."""
     assert words in outlook_words(facts(**judged), NOW_S)
+
+
+def test_a_limit_that_is_over_is_not_named_as_the_reason() -> None:
+    """For a while after it the load is not raised; the reason shown then is another one."""
+    words = outlook_words({**facts(limited=True, intent="limited"), "reason": "holding"}, NOW_S)
+    assert words.endswith("it cannot catch up while it may: it did minutes ago")
+
+
+def test_the_policy_is_said_in_a_line() -> None:
+    """What is judged and held of which resources, and whether one suffices."""
+    status: dict[str, Any] = {
+        "policy": "oracle-always-free",
+        "strategy": "economy",
+        "combination": "break_any",
+        "resources": {
+            "cpu": facts(statistic="p95", window_days=7.0),
+            "memory": facts(window_days=7.0),
+            "disk": {"target": 0.0, "judged": {"statistic": None}},
+        },
+    }
+    line = "oracle-always-free: cpu p95 of 7 d, memory mean of 7 d, one suffices; economy"
+    assert policy_words(status) == line
+    assert policy_words({"policy": "custom"}) == "custom: nothing judged; -"
 
 
 def test_nothing_is_said_of_what_is_not_known_or_not_held() -> None:

@@ -17,6 +17,21 @@ from optimizer.report.status_text import LINE_CHARS, SENTENCES, WORDS, lines, ta
 NOW_S = 1772712030.0
 
 
+JUDGED: dict[str, object] = {
+    "intent": "catching_up",
+    "statistic": "p95",
+    "window_days": 7.0,
+    "ratio": 0.2,
+    "low": 0.1,
+    "high": 0.6,
+    "coverage": 0.5,
+    "met": False,
+    "eta_s": 86400.0,
+    "limited": False,
+    "full_in_days": 3.0,
+}
+
+
 def resource(**other: object) -> dict[str, object]:
     """One resource of status.json."""
     return {
@@ -79,6 +94,24 @@ def test_the_lines_show_now_own_target_and_mean_of_each_resource() -> None:
         "All holding",
         "2026-03-05 12:00 UTC",
     ]
+
+
+def test_the_lines_show_a_percentile_where_one_is_judged() -> None:
+    """Not the mean, by which nobody judges then; with a target of 0 nothing is judged."""
+    judged = {"statistic": "p99.5", "ratio": 0.9}
+    of = {"cpu": resource(judged=judged), "memory": resource(judged=judged, target=0.0)}
+    shown = lines(status(resources=of | {"disk": resource(judged={"statistic": "mean"})}))
+    assert shown[0] == "CPU   41.0% own 40.0 goal 40.0 p99.5 90.0%"
+    assert shown[1] == "Mem   41.0% own 40.0 goal 0.0 30d 39.0%"
+    assert shown[2] == "Disk  41.0% own 40.0 goal 40.0 30d 39.0%"
+
+
+def test_the_table_names_the_policy() -> None:
+    """Who judges, by what, and the strategy."""
+    judged = {"statistic": "p95", "window_days": 7.0}
+    of = {"cpu": {"target": 0.2, "judged": judged}}
+    told = status(policy="custom", strategy="hold", combination="meet_all", resources=of)
+    assert "policy    custom: cpu p95 of 7 d; hold" in table(told)
 
 
 def test_different_reasons_are_named_one_by_one() -> None:
@@ -273,6 +306,10 @@ def test_missing_and_senseless_values_are_shown_as_unknown() -> None:
     maintenance = {"running": SPAN, "lifted": True, "next": SPAN}
     variants = _without_each(status(inhibit=inhibit, maintenance=maintenance))
     variants += _without_each(status(maintenance=maintenance))
+    for intent in ("due", "catching_up", "limited"):
+        judged = {**JUDGED, "intent": intent, "limited": intent == "limited"}
+        cpu = {"cpu": resource(judged=judged)}
+        variants += _without_each(status(policy="custom", strategy="hold", resources=cpu))
     assert len(variants) > 500
     for variant in [{}, *variants]:
         before = copy.deepcopy(variant)
