@@ -26,7 +26,7 @@ def slot_length_s(window_days: float, interval_s: float) -> int:
     """Length of a slot: a minute, or more where samples come less often or the window is long.
 
     A percentile of longer slots is that of their means: a tenant's peak of some
-    minutes may vanish in one, or make it count whole. A year has slots of 13 minutes.
+    minutes may vanish in one, or make it count whole. A year has slots of 12 minutes.
     """
     return math.ceil(max(_LEAST_SLOT_S, interval_s, window_days * DAY_S / MOST_SLOTS))
 
