@@ -9,15 +9,18 @@ from itertools import pairwise
 
 import pytest
 
+from optimizer.control.planner import Planner
 from optimizer.derive import Machine, derive
 from optimizer.loop import FULL_S
-from optimizer.model import Intent, PerResource, Reason, Resource
+from optimizer.model import Intent, PerResource, Reason, Resource, Sample
 from optimizer.orders import Goal, HostClass, Policy, Statistic, Strategy, Terms
 from optimizer.outcome import Outlook, Past
 from optimizer.planning import START_S
 from optimizer.settings import load
 from tests.fakes import GIB, FakeHistory, FakeHost, policy
 from tests.simulation.rig import Rig
+from tests.unit.test_planner import a_plan
+from tests.unit.test_planner import used as used_of
 
 SPAN_S = 300
 DAY_S = 86_400
@@ -206,6 +209,29 @@ def test_a_memory_that_breaks_the_rule_spares_the_cpu_and_is_relieved_without_fl
     took_over = next(plan for plan in rig.host.plans[pressed:] if plan.cpu.setpoint_ratio > 0)
     assert took_over.cpu.setpoint_ratio == pytest.approx(0.202)
     assert rig.host.held[Resource.MEMORY] == pytest.approx(0.22 * 24 * GIB, rel=0.01)
+
+
+def test_a_load_that_is_limited_just_above_its_target_does_not_flap() -> None:
+    """Catching up asks for 30 %, a quota allows 27 %, 25 % are there: tried once in 15 minutes."""
+    rules = policy(cpu=0.25)
+    planner = Planner(rules, 60.0, a_past(15, used(0.20)))
+    setpoints, asked = [], 0.25
+    for minute in range(1, 121):
+        total = min(asked, 0.27)
+        plan = a_plan(cpu=Reason.CPU_LIMITED if asked > 0.27 else Reason.HOLDING)
+        usage = used_of(total)
+        sample = Sample(
+            utc_s=DAWN_S + 60 * minute,
+            span_s=60,
+            usage=PerResource(cpu=usage, memory=usage, disk=usage),
+            steal_ratio=0.0,
+        )
+        asked = planner.take(sample, plan, rules).cpu.setpoint_ratio
+        setpoints.append(asked)
+    tries = [minute for minute, one in enumerate(setpoints) if one > 0.27]
+    assert min(b - a for a, b in pairwise(tries)) >= 15
+    assert 7 <= len(tries) <= 8
+    assert min(setpoints) == 0.25
 
 
 def test_what_is_cheaper_goes_on_while_the_cpu_breaks_the_rule() -> None:
