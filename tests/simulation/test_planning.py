@@ -15,7 +15,7 @@ from optimizer.loop import FULL_S
 from optimizer.model import Intent, PerResource, Reason, Resource, Sample
 from optimizer.orders import Goal, HostClass, Policy, Statistic, Strategy, Terms
 from optimizer.outcome import Outlook, Past
-from optimizer.planning import START_S
+from optimizer.planning import START_S, Filling
 from optimizer.settings import load
 from tests.fakes import GIB, FakeHistory, FakeHost, policy
 from tests.simulation.rig import Rig
@@ -260,6 +260,8 @@ def test_oracle_on_x86_has_only_the_cpu() -> None:
     idle.run_for(5)
     assert outlook(idle).met is False
     assert idle.cpu_mean(10) == pytest.approx(0.202, abs=0.001)
+    # 5 % of a week: 8.4 hours.
+    assert outlook(idle).eta_s == pytest.approx(8.4 * 3600, rel=0.07)
 
 
 def test_a_restart_goes_on_with_the_same_setpoint() -> None:
@@ -326,6 +328,19 @@ def test_a_reload_with_other_windows_goes_on_while_the_history_is_read_in_slices
     assert max(end - start for start, end in asked) <= DAY_S
     starts, ends = [start for start, _ in asked], [end for _, end in asked]
     assert starts[1:] == ends[:-1]
+
+
+def test_what_is_recorded_while_the_history_is_read_is_not_lost() -> None:
+    """A sample that comes after the last slice, while the forecast is worked out, counts."""
+    rig = a_rig(a_past(5, used(0.20)), policy(cpu=0.25))
+    filling = Filling(rig.daemon._ports, rig.settled)
+    while not filling.step():
+        pass
+    rig.host.now_s += 3600
+    late = Past(rig.host.utc(), 3600, PerResource(cpu=(0.2, 0.1), memory=(0.4, 0.1), disk=(0.4, 0)))
+    rig.history.before.append(late)
+    found = filling.finish().aim(rig.settled.policy).cpu
+    assert found.coverage == pytest.approx((5 * 24 + 1) / (30 * 24), abs=1e-4)
 
 
 def test_a_history_too_long_for_the_start_is_read_on_in_the_loop() -> None:
