@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from optimizer.adapters.history import SqliteHistory
 from optimizer.control.planner import Planner
 from optimizer.derive import Machine, derive
 from optimizer.loop import FULL_S
@@ -17,7 +21,7 @@ from optimizer.orders import Goal, HostClass, Policy, Statistic, Strategy, Terms
 from optimizer.outcome import Outlook, Past
 from optimizer.planning import START_S, Filling
 from optimizer.settings import load
-from tests.fakes import GIB, FakeHistory, FakeHost, policy
+from tests.fakes import GIB, FakeHistory, FakeHost, FakeLog, policy
 from tests.simulation.rig import Rig
 from tests.unit.test_planner import a_plan
 from tests.unit.test_planner import used as used_of
@@ -307,6 +311,28 @@ def test_a_history_that_cannot_be_read_means_nothing_known(strategy: Strategy) -
     assert level == "warning"
     assert "not a database" in str(fields["cause"])
     assert "doctor" in str(fields["remedy"])
+
+
+@pytest.mark.parametrize("fault", ["damaged", "locked", "empty"])
+def test_a_real_history_that_is_of_no_use_is_told_and_the_target_held(
+    tmp_path: Path, fault: str
+) -> None:
+    """Garbage, a file that somebody keeps locked, an empty one: nothing known, and a log line."""
+    path, log = tmp_path / "history.sqlite3", FakeLog()
+    holder = sqlite3.connect(path, isolation_level=None)
+    if fault == "locked":
+        holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+        holder.execute("BEGIN EXCLUSIVE")
+        holder.execute("CREATE TABLE kept (x)")
+    else:
+        path.write_bytes(b"no database at all " * 100 if fault == "damaged" else b"")
+    with closing(holder), closing(SqliteHistory(path, period_days=30, log=log)) as history:
+        rig = Rig(rules=policy(cpu=0.25), history=history)  # type: ignore[arg-type]
+        rig.run_for(3)
+        assert rig.plan.cpu.setpoint_ratio == 0.25
+        assert outlook(rig).coverage == 0.0
+        told = [*log.names(), *rig.log.names()]
+        assert any(name.startswith("history.") for name in told) == (fault != "empty"), told
 
 
 def test_a_reload_with_other_windows_goes_on_while_the_history_is_read_in_slices() -> None:
