@@ -147,6 +147,19 @@ def test_catching_up_is_bounded_and_ends() -> None:
     assert totals[-1] == pytest.approx(0.25, abs=0.012)
 
 
+def test_another_target_counts_with_the_next_sample() -> None:
+    """Samples of a second, plans of a minute: a changed policy does not wait for the minute."""
+    planner = Planner(rules(), 1.0)
+
+    def take(second: int, rule: Policy) -> Outlook:
+        usage = PerResource(cpu=used(0.5), memory=used(0.5), disk=used(0.5))
+        sample = Sample(utc_s=START_S + second, span_s=1, usage=usage, steal_ratio=0.0)
+        return planner.take(sample, a_plan(), rule).cpu
+
+    assert take(1, rules(0.25)).setpoint_ratio == pytest.approx(0.25)
+    assert take(2, rules(0.60)).setpoint_ratio == pytest.approx(0.60)
+
+
 def test_hold_is_never_below_the_target() -> None:
     """Whatever the tenant saved up before, hold does not go below the target now."""
     rule = rules()
@@ -185,6 +198,32 @@ def test_economy_never_bets(statistic: str) -> None:
     window = days(0, 10).stop
     for end in range(window, len(totals), 7):
         assert judged(totals[end - window : end], statistic) >= 0.25 - 1e-6, end / 144
+
+
+def test_what_is_due_is_set_whatever_the_forecast_says() -> None:
+    """Busy by day for weeks, gone for good one morning: the forecast sees no need, the window has.
+
+    Economy with the least margin and little room to catch up: half of the
+    margin is kept by force.
+    """
+    goal = Goal(window_days=10)
+    rule = rules(
+        strategy=Strategy.ECONOMY,
+        goals=PerResource(cpu=goal, memory=None, disk=None),
+        margin_ratio=0.0005,
+        catch_up_ratio=0.02,
+    )
+    planner = Planner(rule, SLOT_S)
+
+    def tenant(slot: int) -> float:
+        if slot >= days(0, 20 + 9 / 24).stop:
+            return 0.0
+        return 0.9 if 9 <= slot * SLOT_S % DAY_S / 3600 < 17 else 0.0
+
+    totals, _ = live(planner, rule, days(0, 24), tenant)
+    window = days(0, 10).stop
+    means = [judged(totals[end - window : end], "mean") for end in range(window, len(totals))]
+    assert min(means) >= 0.25 - 1e-6
 
 
 def judged(totals: list[float], statistic: str) -> float:
