@@ -117,6 +117,15 @@ def test_sums_follow_slot_by_slot() -> None:
         fresh.refresh()
         assert budget.allowance(7) == pytest.approx(fresh.allowance(7))
         assert found == figure(goal, fresh, Ordered(window), window, Gaps.UNKNOWN)
+    # More at once than the ring keeps beside the window, as when a planner is filled.
+    for slot in range(3 * BLOCK, 5 * BLOCK):
+        window.put(slot, 0.9, 0.9)
+    budget.refresh()
+    fresh = Budget(window, budget.rule)
+    fresh.refresh()
+    assert figure(goal, budget, order, window, Gaps.UNKNOWN) == figure(
+        goal, fresh, Ordered(window), window, Gaps.UNKNOWN
+    )
 
 
 @given(

@@ -179,6 +179,27 @@ def test_load_is_gone_before_the_tenants_daily_peak(strategy: Strategy) -> None:
     assert rig.cpu_mean(10) == pytest.approx(0.60, abs=0.001)
 
 
+def test_economy_withdraws_nothing_that_it_could_not_make_up_for() -> None:
+    """The same peak, but no room above the target: each minute below it would cost a window."""
+
+    def tenant(utc_s: float) -> float:
+        return 0.4 if 2.0 <= utc_s % DAY_S / 3600 < 2.5 else 0.05
+
+    terms = Terms(
+        strategy=Strategy.ECONOMY,
+        goals=PerResource(cpu=Goal(window_days=14), memory=None, disk=None),
+        margin_ratio=0.0,
+        catch_up_ratio=0.0,
+    )
+    begin_s = DAWN_S + 1.85 * 3600
+    past = a_past(14, lambda at: (0.4, tenant(at - SPAN_S)), until_s=begin_s)
+    rig = a_rig(past, replace(policy(cpu=0.4), terms=terms), utc_s=begin_s, tenant=tenant)
+    for _ in range(9):
+        slow(rig, 60)
+        assert outlook(rig).intent is not Intent.WITHDRAWN
+        assert rig.plan.cpu.setpoint_ratio == pytest.approx(0.4, abs=0.001)
+
+
 def test_a_tenant_that_has_left_is_not_foreseen_quarter_by_quarter() -> None:
     """It had 10 % all the time until the start and has nothing since: nothing is withdrawn."""
     rig = a_rig(a_past(5, used(0.4, 0.1)), policy(cpu=0.4), tenant=lambda _: 0.0)

@@ -223,7 +223,7 @@ def test_what_is_due_is_set_whatever_the_forecast_says() -> None:
     totals, _ = live(planner, rule, days(0, 24), tenant)
     window = days(0, 10).stop
     means = [judged(totals[end - window : end], "mean") for end in range(window, len(totals))]
-    assert min(means) >= 0.25 - 1e-6
+    assert min(means) >= 0.25 + 0.0005 / 2 - 1e-6
 
 
 def judged(totals: list[float], statistic: str) -> float:
