@@ -168,7 +168,6 @@ PARTS = {
         "optimizer.adapters.history_past",
         "optimizer.adapters.history_file",
         "optimizer.adapters.history_means",
-        "optimizer.adapters.history_past",
     },
     "optimizer.adapters.history_sources": {
         "optimizer.adapters.history_text",
