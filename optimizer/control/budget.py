@@ -16,10 +16,12 @@ slots may come to.
 
 from __future__ import annotations
 
+import math
 from array import array
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import add
+from typing import NamedTuple
 
 from optimizer.control.window import BLOCK, Window
 from optimizer.orders import Gaps, Goal, Kind
@@ -65,6 +67,27 @@ def value_of(rule: Measure, total: float) -> float:
     return 1.0 if total >= rule.threshold - _MATCH else 0.0
 
 
+class _Weighed(NamedTuple):
+    """Slots in a row: v - most of each (unknown: what makes v - least 0), sum of v, known."""
+
+    surplus: list[float]
+    values: float
+    known: int
+
+
+class _Tail(NamedTuple):
+    """What follows in its block on each slot of a block, that slot included.
+
+    `peaks` are the highest sums that begin there.
+    """
+
+    block: int
+    sums: list[float]
+    peaks: list[float]
+    values: list[float]
+    known: list[int]
+
+
 class Budget:
     """The surplus of a window's slots, by blocks, so that a look costs a thousandth of a pass."""
 
@@ -76,48 +99,87 @@ class Budget:
         self._peaks = array("d", bytes(8 * count))
         self._values = array("d", bytes(8 * count))
         self._known = array("l", bytes(array("l").itemsize * count))
-        self._next = 0
+        self._done = -1
         self._revision = -1
         self._now = (0.0, 0)
+        self._tail: _Tail | None = None
 
     def refresh(self) -> None:
         """Take in the slots that were put since the last time."""
         window = self._window
-        if window.newest is None:
+        newest = window.newest
+        if newest is None:
             return
-        last = window.newest // BLOCK
-        first = window.oldest // BLOCK
+        start = window.oldest // BLOCK * BLOCK
         if self._revision == window.revision:
-            first = max(first, self._next)
-        self._revision, self._next = window.revision, last
-        blocks = len(self._sums)
-        for block in range(first, last + 1):
-            at = block % blocks
-            start = block * BLOCK
-            count = min(BLOCK, window.newest - start + 1)
-            surplus, values, known = self._weigh(start, count)
-            sums = list(accumulate(surplus))
-            self._sums[at], self._peaks[at] = sums[-1], max(sums)
-            self._values[at], self._known[at] = values, known
+            start = max(start, self._done + 1)
+        else:
+            self._tail = None
+        self._revision, self._done = window.revision, newest
+        while start <= newest:
+            count = min(BLOCK - start % BLOCK, newest - start + 1)
+            self._add(start, count)
+            start += count
         self._now = self._sums_from(window.oldest)
 
-    def _weigh(self, start: int, count: int) -> tuple[list[float], float, int]:
-        """V - most of each slot (for an unknown one what makes v - least 0), sum of v, known."""
+    def _add(self, start: int, count: int) -> None:
+        """Take in slots that follow on those of the same block."""
+        at = start // BLOCK % len(self._sums)
+        if start % BLOCK == 0:
+            self._sums[at] = self._values[at] = 0.0
+            self._peaks[at], self._known[at] = -math.inf, 0
+        surplus, values, known = self._weigh(start, count)
+        sums = list(accumulate(surplus, initial=self._sums[at]))
+        self._peaks[at] = max(self._peaks[at], *sums[1:])
+        self._sums[at] = sums[-1]
+        self._values[at] += values
+        self._known[at] += known
+
+    def _weigh(self, start: int, count: int) -> _Weighed:
         rule = self.rule
         least, most, threshold = rule.least, rule.most, rule.threshold
         unknown = least - most if rule.gaps is Gaps.UNKNOWN else -most
         totals = self._window.totals(start, count)
         if threshold is None:
-            weighed = [unknown if v != v else v - most for v in totals]  # noqa: PLR0124
+            surplus = [unknown if v != v else v - most for v in totals]  # noqa: PLR0124
         else:
             bar, high = threshold - _MATCH, 1.0 - most
-            weighed = [
+            surplus = [
                 unknown if v != v else high if v >= bar else -most  # noqa: PLR0124
                 for v in totals
             ]
-        known = sum(1 for v in totals if v == v)  # noqa: PLR0124
-        values = sum(weighed) + known * most - (count - known) * unknown
-        return weighed, values, known
+        missing = sum(map(math.isnan, totals))
+        known = count - missing
+        return _Weighed(surplus, sum(surplus) + known * most - missing * unknown, known)
+
+    def _tail_of(self, start: int) -> tuple[float, float, float, int]:
+        """Of a whole block from `start` on: the sum, its highest beginning, the values, known."""
+        if start != self._window.oldest:
+            surplus, values, known = self._weigh(start, BLOCK - start % BLOCK)
+            sums = list(accumulate(surplus))
+            return sums[-1], max(sums), values, known
+        tail = self._tail
+        if tail is None or tail.block != start // BLOCK:
+            # The window's first block changes no more, and is asked for each minute.
+            self._tail = tail = self._tails(start // BLOCK)
+        at = start % BLOCK
+        return tail.sums[at], tail.peaks[at], tail.values[at], tail.known[at]
+
+    def _tails(self, block: int) -> _Tail:
+        surplus = self._weigh(block * BLOCK, BLOCK).surplus
+        totals = self._window.totals(block * BLOCK, BLOCK)
+        tail = _Tail(block, [0.0] * BLOCK, [0.0] * BLOCK, [0.0] * BLOCK, [0] * BLOCK)
+        highest = whole = values = 0.0
+        known = 0
+        for at in range(BLOCK - 1, -1, -1):
+            whole += surplus[at]
+            highest = surplus[at] + max(0.0, highest) if at < BLOCK - 1 else surplus[at]
+            if not math.isnan(totals[at]):
+                known += 1
+                values += surplus[at] + self.rule.most
+            tail.sums[at], tail.peaks[at] = whole, highest
+            tail.values[at], tail.known[at] = values, known
+        return tail
 
     def _prefixes(self, first: int) -> tuple[float, float]:
         """Of the slots from the oldest on: their sum, and the highest sum of the first e >= first.
@@ -143,8 +205,7 @@ class Budget:
         if head_block == tail_block:
             sums = list(accumulate(self._weigh(start, last - start + 1)[0]))
             return sums[-1], max(sums)
-        sums = list(accumulate(self._weigh(start, (head_block + 1) * BLOCK - start)[0]))
-        total, highest = sums[-1], max(sums)
+        total, highest, _, _ = self._tail_of(start)
         blocks = _between(self._sums, head_block + 1, tail_block)
         if blocks:
             runs = list(accumulate(blocks, initial=total))
@@ -193,10 +254,12 @@ class Budget:
     def _sums_from(self, start: int) -> tuple[float, int]:
         last = self._window.newest or 0
         head_block, tail_block = start // BLOCK, last // BLOCK
-        _, values, known = self._weigh(start, min(last, (head_block + 1) * BLOCK - 1) - start + 1)
-        if tail_block > head_block:
-            values += sum(_between(self._values, head_block + 1, tail_block + 1))
-            known += int(sum(_between(self._known, head_block + 1, tail_block + 1)))
+        if tail_block == head_block:
+            _, values, known = self._weigh(start, last - start + 1)
+            return values, known
+        _, _, values, known = self._tail_of(start)
+        values += sum(_between(self._values, head_block + 1, tail_block + 1))
+        known += int(sum(_between(self._known, head_block + 1, tail_block + 1)))
         return values, known
 
     def met_after(self, level: float, least: float) -> int | None:
