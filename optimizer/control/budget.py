@@ -20,7 +20,6 @@ import math
 from array import array
 from dataclasses import dataclass
 from itertools import accumulate
-from operator import add
 from typing import NamedTuple
 
 from optimizer.control.window import BLOCK, Window
@@ -67,42 +66,47 @@ def value_of(rule: Measure, total: float) -> float:
     return 1.0 if total >= rule.threshold - _MATCH else 0.0
 
 
-class _Weighed(NamedTuple):
-    """Slots in a row: v - most of each (unknown: what makes v - least 0), sum of v, known."""
+class _Run(NamedTuple):
+    """Slots in a row: the sum of v - most, the highest sum of its first slots, sum of v, known.
 
-    surplus: list[float]
-    values: float
-    known: int
-
-
-class _Tail(NamedTuple):
-    """What follows in its block on each slot of a block, that slot included.
-
-    `peaks` are the highest sums that begin there.
+    An unknown slot counts with what makes v - least 0, or as 0 where gaps do.
     """
 
-    block: int
-    sums: list[float]
-    peaks: list[float]
-    values: list[float]
-    known: list[int]
+    whole: float = 0.0
+    highest: float = -math.inf
+    values: float = 0.0
+    known: int = 0
+
+    def then(self, after: _Run) -> _Run:
+        """Both, one after the other."""
+        whole, highest, values, known = after
+        return _Run(
+            self.whole + whole,
+            max(self.highest, self.whole + highest),
+            self.values + values,
+            self.known + known,
+        )
+
+
+_NOTHING = _Run()
 
 
 class Budget:
-    """The surplus of a window's slots, by blocks, so that a look costs a thousandth of a pass."""
+    """The surplus of a window's slots, by blocks, so that a look costs a thousandth of a pass.
+
+    Kept beside the blocks: what follows in the window's first block on each of
+    its slots, and the run of all whole blocks between the first and the newest.
+    """
 
     def __init__(self, window: Window, rule: Measure) -> None:
         self._window = window
         self.rule = rule
-        count = window.size // BLOCK
-        self._sums = array("d", bytes(8 * count))
-        self._peaks = array("d", bytes(8 * count))
-        self._values = array("d", bytes(8 * count))
-        self._known = array("l", bytes(array("l").itemsize * count))
+        self._blocks = [_NOTHING] * (window.size // BLOCK)
         self._done = -1
         self._revision = -1
         self._now = (0.0, 0)
-        self._tail: _Tail | None = None
+        self._ends: tuple[int, list[_Run]] | None = None
+        self._between: tuple[int, int, _Run] | None = None
 
     def refresh(self) -> None:
         """Take in the slots that were put since the last time."""
@@ -114,72 +118,86 @@ class Budget:
         if self._revision == window.revision:
             start = max(start, self._done + 1)
         else:
-            self._tail = None
+            self._ends = self._between = None
         self._revision, self._done = window.revision, newest
         while start <= newest:
             count = min(BLOCK - start % BLOCK, newest - start + 1)
-            self._add(start, count)
+            at = start // BLOCK % len(self._blocks)
+            before = self._blocks[at] if start % BLOCK else _NOTHING
+            self._blocks[at] = before.then(self._weigh(start, count))
             start += count
         self._now = self._sums_from(window.oldest)
 
-    def _add(self, start: int, count: int) -> None:
-        """Take in slots that follow on those of the same block."""
-        at = start // BLOCK % len(self._sums)
-        if start % BLOCK == 0:
-            self._sums[at] = self._values[at] = 0.0
-            self._peaks[at], self._known[at] = -math.inf, 0
-        surplus, values, known = self._weigh(start, count)
-        sums = list(accumulate(surplus, initial=self._sums[at]))
-        self._peaks[at] = max(self._peaks[at], *sums[1:])
-        self._sums[at] = sums[-1]
-        self._values[at] += values
-        self._known[at] += known
-
-    def _weigh(self, start: int, count: int) -> _Weighed:
+    def _surplus(self, start: int, count: int) -> tuple[list[float], array[float]]:
+        """V - most of each slot, and the totals; NaN for the unknown ones of these."""
         rule = self.rule
         least, most, threshold = rule.least, rule.most, rule.threshold
         unknown = least - most if rule.gaps is Gaps.UNKNOWN else -most
         totals = self._window.totals(start, count)
         if threshold is None:
-            surplus = [unknown if v != v else v - most for v in totals]  # noqa: PLR0124
-        else:
-            bar, high = threshold - _MATCH, 1.0 - most
-            surplus = [
-                unknown if v != v else high if v >= bar else -most  # noqa: PLR0124
-                for v in totals
-            ]
+            return [unknown if v != v else v - most for v in totals], totals  # noqa: PLR0124
+        bar, high = threshold - _MATCH, 1.0 - most
+        surplus = [
+            unknown if v != v else high if v >= bar else -most  # noqa: PLR0124
+            for v in totals
+        ]
+        return surplus, totals
+
+    def _weigh(self, start: int, count: int) -> _Run:
+        """The run of so many slots."""
+        rule = self.rule
+        surplus, totals = self._surplus(start, count)
         missing = sum(map(math.isnan, totals))
+        unknown = rule.least - rule.most if rule.gaps is Gaps.UNKNOWN else -rule.most
         known = count - missing
-        return _Weighed(surplus, sum(surplus) + known * most - missing * unknown, known)
+        sums = list(accumulate(surplus))
+        values = sums[-1] + known * rule.most - missing * unknown
+        return _Run(sums[-1], max(sums), values, known)
 
-    def _tail_of(self, start: int) -> tuple[float, float, float, int]:
-        """Of a whole block from `start` on: the sum, its highest beginning, the values, known."""
+    def _end(self, start: int) -> _Run:
+        """What follows from `start` on in its block, which must be a whole one."""
         if start != self._window.oldest:
-            surplus, values, known = self._weigh(start, BLOCK - start % BLOCK)
-            sums = list(accumulate(surplus))
-            return sums[-1], max(sums), values, known
-        tail = self._tail
-        if tail is None or tail.block != start // BLOCK:
-            # The window's first block changes no more, and is asked for each minute.
-            self._tail = tail = self._tails(start // BLOCK)
-        at = start % BLOCK
-        return tail.sums[at], tail.peaks[at], tail.values[at], tail.known[at]
+            return self._weigh(start, BLOCK - start % BLOCK)
+        block = start // BLOCK
+        if self._ends is None or self._ends[0] != block:
+            self._ends = block, self._all_ends(block)
+        return self._ends[1][start % BLOCK]
 
-    def _tails(self, block: int) -> _Tail:
-        surplus = self._weigh(block * BLOCK, BLOCK).surplus
-        totals = self._window.totals(block * BLOCK, BLOCK)
-        tail = _Tail(block, [0.0] * BLOCK, [0.0] * BLOCK, [0.0] * BLOCK, [0] * BLOCK)
-        highest = whole = values = 0.0
-        known = 0
-        for at in range(BLOCK - 1, -1, -1):
-            whole += surplus[at]
-            highest = surplus[at] + max(0.0, highest) if at < BLOCK - 1 else surplus[at]
-            if not math.isnan(totals[at]):
-                known += 1
-                values += surplus[at] + self.rule.most
-            tail.sums[at], tail.peaks[at] = whole, highest
-            tail.values[at], tail.known[at] = values, known
-        return tail
+    def _all_ends(self, block: int) -> list[_Run]:
+        most = self.rule.most
+        run, ends = _NOTHING, []
+        surplus, totals = self._surplus(block * BLOCK, BLOCK)
+        for one, total in zip(reversed(surplus), reversed(totals), strict=True):
+            known = total == total  # noqa: PLR0124
+            run = _Run(one, one, one + most if known else 0.0, known).then(run)
+            ends.append(run)
+        ends.reverse()
+        return ends
+
+    def _run(self, start: int, last: int) -> _Run:
+        """The slots from `start` up to `last`, in the window."""
+        if last < start:
+            return _NOTHING
+        head, tail = start // BLOCK, last // BLOCK
+        if head == tail:
+            return self._weigh(start, last - start + 1)
+        run = self._end(start).then(self._middle(head + 1, tail))
+        if last == self._window.newest:
+            return run.then(self._blocks[tail % len(self._blocks)])
+        return run.then(self._weigh(tail * BLOCK, last - tail * BLOCK + 1))
+
+    def _middle(self, first: int, end: int) -> _Run:
+        """The blocks from `first` up to, but without, `end`."""
+        kept = self._between
+        if kept is not None and kept[:2] == (first, end):
+            return kept[2]
+        run, count = _NOTHING, len(self._blocks)
+        for block in range(first, end):
+            run = run.then(self._blocks[block % count])
+        newest = self._window.newest or 0
+        if (first, end) == (self._window.oldest // BLOCK + 1, newest // BLOCK):
+            self._between = first, end, run
+        return run
 
     def _prefixes(self, first: int) -> tuple[float, float]:
         """Of the slots from the oldest on: their sum, and the highest sum of the first e >= first.
@@ -188,40 +206,10 @@ class Budget:
         """
         window = self._window
         newest, oldest = window.newest or 0, window.oldest
-        if first <= 1:
-            return self._run(oldest, newest)
         split = min(oldest + first - 1, newest)  # this one is the first that may be the last
-        before = self._sum(oldest, split)
-        total, highest = self._run(split, newest)
-        return before + total, before + highest
-
-    def _sum(self, start: int, end: int) -> float:
-        """Of v - most from the slot `start` up to, but without, `end`."""
-        return self._run(start, end - 1)[0] if end > start else 0.0
-
-    def _run(self, start: int, last: int) -> tuple[float, float]:
-        """The sum from `start` to `last`, and the highest sum of its first slots."""
-        head_block, tail_block = start // BLOCK, last // BLOCK
-        if head_block == tail_block:
-            sums = list(accumulate(self._weigh(start, last - start + 1)[0]))
-            return sums[-1], max(sums)
-        total, highest, _, _ = self._tail_of(start)
-        blocks = _between(self._sums, head_block + 1, tail_block)
-        if blocks:
-            runs = list(accumulate(blocks, initial=total))
-            peaks = _between(self._peaks, head_block + 1, tail_block)
-            highest = max(highest, *map(add, runs, peaks))
-            total = runs[-1]
-        newest = self._window.newest or 0
-        if last == newest:
-            at = tail_block % len(self._sums)
-            tail_sum, tail_peak = self._sums[at], self._peaks[at]
-        else:
-            sums = list(
-                accumulate(self._weigh(tail_block * BLOCK, last - tail_block * BLOCK + 1)[0])
-            )
-            tail_sum, tail_peak = sums[-1], max(sums)
-        return total + tail_sum, max(highest, total + tail_peak)
+        before = self._run(oldest, split - 1).whole
+        after = self._run(split, newest)
+        return before + after.whole, before + after.highest
 
     def allowance(self, horizon: int = 1) -> float:
         """What sum(most - v) of the next `horizon` slots may come to; below 0: a window must fail.
@@ -252,15 +240,8 @@ class Budget:
         return self._now if ahead == 0 else self._sums_from(window.oldest + ahead)
 
     def _sums_from(self, start: int) -> tuple[float, int]:
-        last = self._window.newest or 0
-        head_block, tail_block = start // BLOCK, last // BLOCK
-        if tail_block == head_block:
-            _, values, known = self._weigh(start, last - start + 1)
-            return values, known
-        _, _, values, known = self._tail_of(start)
-        values += sum(_between(self._values, head_block + 1, tail_block + 1))
-        known += int(sum(_between(self._known, head_block + 1, tail_block + 1)))
-        return values, known
+        run = self._run(start, self._window.newest or 0)
+        return run.values, run.known
 
     def met_after(self, level: float, least: float) -> int | None:
         """Slots until the window that ends then is met, when each has the value `level`.
@@ -281,12 +262,3 @@ class Budget:
             middle = (below + ahead) // 2
             below, ahead = (below, middle) if is_met(middle) else (middle, ahead)
         return ahead
-
-
-def _between(ring: array[float] | array[int], start: int, end: int) -> list[float]:
-    """The blocks from `start` up to, but without, `end`."""
-    count = len(ring)
-    if end <= start:
-        return []
-    first, last = start % count, end % count
-    return list(ring[first:last]) if first < last else [*ring[first:], *ring[:last]]

@@ -125,12 +125,13 @@ class Forecast:
     """The likely organic ratio of quarter hours from `origin` on (number since the epoch).
 
     `profile` repeats after its length and begins with quarter hour 0.
-    `offset` is added, decaying. `best` is the model used, `naive_error` the
+    `offset` is added, decaying. `medians` is the profile with NaN where nothing is known. `best` is the model used, `naive_error` the
     mean absolute error of seasonal-naive on the same days.
     """
 
     origin: int
     profile: tuple[float, ...]
+    medians: tuple[float, ...]
     offset: float
     best: Trial
     naive_error: float
@@ -166,13 +167,30 @@ def trial(first: int, values: Sequence[float], model: Model) -> Trial:
     return Trial(model=model, error=_mean_error(residuals), low=low, high=high)
 
 
-def forecast(first: int, values: Sequence[float], trials: Sequence[Trial]) -> Forecast:
-    """What follows the known quarter hours (NaN: unknown), by the best of at least one trial."""
+def forecast(
+    first: int,
+    values: Sequence[float],
+    trials: Sequence[Trial],
+    before: Forecast | None = None,
+) -> Forecast:
+    """What follows the known quarter hours (NaN: unknown), by the best of at least one trial.
+
+    `before` is the forecast made of the same quarter hours but the last few, if
+    there is one: so less is to be worked out. What has left a full ring since
+    then was of the same hours of the week as what came in.
+    """
     best = min(trials, key=lambda one: one.error)
-    profile = _profile(first, values, best.model)
+    end = first + len(values)
+    if before is None or before.best.model is not best.model or not 0 <= end - before.origin < DAY:
+        medians = _medians(first, values, best.model)
+    else:
+        medians = list(before.medians)
+        _renew(medians, first, values, before.origin, best.model)
+    profile = _filled(medians)
     return Forecast(
-        origin=first + len(values),
+        origin=end,
         profile=tuple(profile),
+        medians=tuple(medians),
         offset=_offset(first, values, profile, best.model),
         best=best,
         naive_error=min((one.error for one in trials if one.model in _NAIVE), default=math.inf),
@@ -185,20 +203,31 @@ def median(values: Sequence[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-def _profile(first: int, values: Sequence[float], model: Model) -> list[float]:
-    """The value of each quarter hour of a day or week; of its neighbours where none is known."""
-    period = WEEK if model in _WEEKLY else DAY
-    profile = [_NAN] * period
-    naive = model in _NAIVE
-    for phase in range(period):
-        known = [v for v in values[(phase - first) % period :: period] if v == v]  # noqa: PLR0124
+def _medians(first: int, values: Sequence[float], model: Model) -> list[float]:
+    """The value of each quarter hour of a day or week; NaN where none is known."""
+    medians = [_NAN] * (WEEK if model in _WEEKLY else DAY)
+    _renew(medians, first, values, first, model)
+    return medians
+
+
+def _renew(
+    medians: list[float], first: int, values: Sequence[float], since: int, model: Model
+) -> None:
+    """Work out again those of which a value came in at the quarter hour `since` or later."""
+    period, naive = len(medians), model in _NAIVE
+    end = first + len(values)
+    for quarter in range(max(since, end - period), end):
+        known = [v for v in values[(quarter - first) % period :: period] if v == v]  # noqa: PLR0124
         if known:
-            profile[phase] = known[-1] if naive else median(known)
-    return _filled(profile)
+            medians[quarter % period] = known[-1] if naive else median(known)
+        else:
+            medians[quarter % period] = _NAN
 
 
 def _filled(profile: list[float]) -> list[float]:
     """Gaps take the value before them."""
+    if not any(map(math.isnan, profile)):
+        return profile
     before = next((v for v in reversed(profile) if v == v), 0.0)  # noqa: PLR0124
     filled = []
     for value in profile:
@@ -227,12 +256,17 @@ def _residuals(
     """What a model misses on each of the last days: (quarter hour, actual - foreseen)."""
     found: list[tuple[int, float]] = []
     count = len(values)
+    medians: list[float] = []
     for day in range(days, 0, -1):
         start = count - day * DAY
         if start < DAY:
             continue
         before = values[:start]
-        profile = _profile(first, before, model)
+        if medians:
+            _renew(medians, first, before, first + start - DAY, model)
+        else:
+            medians = _medians(first, before, model)
+        profile = _filled(medians)
         offset = _offset(first, before, profile, model)
         for i in range(start, start + DAY):
             actual = values[i]

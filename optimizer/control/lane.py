@@ -126,11 +126,10 @@ class Lane:
         if self._due:
             model = self._due.pop()
             self._trials[model] = trial(first, series, model)
-        elif self._trials:
-            self.forecast = forecast(first, series, tuple(self._trials.values()))
         self._stale = bool(self._due)
         if not self._due and self._trials:
-            self.forecast = forecast(first, series, tuple(self._trials.values()))
+            trials = tuple(self._trials.values())
+            self.forecast = forecast(first, series, trials, self.forecast)
         return True
 
     def trend_due(self) -> bool:
