@@ -95,7 +95,7 @@ class Budget:
     """The surplus of a window's slots, by blocks, so that a look costs a thousandth of a pass.
 
     Kept beside the blocks: what follows in the window's first block on each of
-    its slots, and the run of all whole blocks between the first and the newest.
+    its slots, and runs of whole blocks up to the newest.
     """
 
     def __init__(self, window: Window, rule: Measure) -> None:
@@ -106,7 +106,7 @@ class Budget:
         self._revision = -1
         self._now = (0.0, 0)
         self._ends: tuple[int, list[_Run]] | None = None
-        self._between: tuple[int, int, _Run] | None = None
+        self._between: dict[tuple[int, int], _Run] = {}
 
     def refresh(self) -> None:
         """Take in the slots that were put since the last time."""
@@ -118,7 +118,9 @@ class Budget:
         if self._revision == window.revision:
             start = max(start, self._done + 1)
         else:
-            self._ends = self._between = None
+            self._ends = None
+        if self._revision != window.revision or newest // BLOCK != self._done // BLOCK:
+            self._between.clear()
         self._revision, self._done = window.revision, newest
         while start <= newest:
             count = min(BLOCK - start % BLOCK, newest - start + 1)
@@ -188,15 +190,14 @@ class Budget:
 
     def _middle(self, first: int, end: int) -> _Run:
         """The blocks from `first` up to, but without, `end`."""
-        kept = self._between
-        if kept is not None and kept[:2] == (first, end):
-            return kept[2]
+        known = self._between.get((first, end))
+        if known is not None:
+            return known
         run, count = _NOTHING, len(self._blocks)
         for block in range(first, end):
             run = run.then(self._blocks[block % count])
-        newest = self._window.newest or 0
-        if (first, end) == (self._window.oldest // BLOCK + 1, newest // BLOCK):
-            self._between = first, end, run
+        if end == (self._window.newest or 0) // BLOCK:
+            self._between[first, end] = run
         return run
 
     def _prefixes(self, first: int) -> tuple[float, float]:

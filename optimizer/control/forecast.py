@@ -125,8 +125,9 @@ class Forecast:
     """The likely organic ratio of quarter hours from `origin` on (number since the epoch).
 
     `profile` repeats after its length and begins with quarter hour 0.
-    `offset` is added, decaying. `medians` is the profile with NaN where nothing is known. `best` is the model used, `naive_error` the
-    mean absolute error of seasonal-naive on the same days.
+    `offset` is added, decaying. `medians` is the profile with NaN where nothing
+    is known. `best` is the model used, `naive_error` the mean absolute error of
+    seasonal-naive on the same days.
     """
 
     origin: int
