@@ -36,42 +36,56 @@ AGGREGATE = {Kind.MEAN: 6, Kind.PERCENTILE: 3, Kind.PEAK: 3}
 CASES = (("mean", 30.0, 0.25), ("mean", 30.0, 0.40), ("p95", 7.0, 0.20), ("p95", 7.0, 0.40))
 
 
-def tenants(days: int) -> Iterator[tuple[str, list[float]]]:
-    """Name and ratio of each step."""
+KINDS = ("flat", "dead", "weekly", "daily", "shift", "spikes", "trend", "walk", "busy")
+
+
+def tenants(days: int, seed: int | None) -> Iterator[tuple[str, list[float]]]:
+    """Name and ratio of each step: those of the traces, or with a seed one of each kind."""
+    if seed is not None:
+        for name in KINDS:
+            yield f"{name} {seed}", made_up(name, days, seed)
+        return
     for path in sorted(DATA.glob("*.csv")):
         with path.open(encoding="utf-8") as file:
             values = [float(row["value"]) / 100 for row in csv.DictReader(file)]
-        yield path.stem, (values * (days * DAY // len(values) + 1))[: days * DAY]
-    for name in ("flat", "dead", "weekly", "shift", "spikes", "trend", "walk"):
-        yield name, made_up(name, days)
+        yield path.stem.split("_")[-1], (values * (days * DAY // len(values) + 1))[: days * DAY]
 
 
-def made_up(name: str, days: int) -> list[float]:
-    """A tenant of a kind, always the same."""
-    chance = random.Random(name)
-    level, values = 0.15, []
+def made_up(kind: str, days: int, seed: int) -> list[float]:
+    """A tenant of a kind, its measures drawn by chance; the same for the same seed."""
+    chance = random.Random(f"{kind} {seed}")
+    draw = chance.uniform
+    base, rise, noise = draw(0.02, 0.15), draw(0.1, 0.5), draw(0.005, 0.05)
+    begins, lasts = draw(0, 18), draw(2, 12)
+    lives, rare = draw(0.3, 0.8) * days, draw(0.002, 0.1)
+    levels = [draw(0.02, 0.45) for _ in range(days)]
+    held = chance.randint(3, 14)
+    level, spike, values = draw(0.05, 0.4), 0.0, []
     for step in range(days * DAY):
         day, hour = step // DAY, step % DAY * STEP_S / 3600
-        noise = chance.random()
-        if name == "flat":
-            value = 0.08 + 0.01 * noise
-        elif name == "dead":
-            value = 0.3 + 0.05 * noise if day < days * 0.6 else 0.0
-        elif name == "weekly":
-            busy = day % 7 < 5 and 7 <= hour <= 19
-            value = 0.05 + 0.03 * noise + busy * 0.35 * math.sin((hour - 7) / 12 * math.pi)
-        elif name == "shift":
-            value = (0.1, 0.35, 0.05, 0.2)[day // 11 % 4] + 0.03 * noise
-        elif name == "spikes":
-            if step % 12 == 0:
-                level = 0.9 if chance.random() < 0.06 else 0.05
-            value = level * (0.9 + 0.1 * noise)
-        elif name == "trend":
-            value = 0.02 + 0.6 * day / days + 0.05 * math.sin(hour / 12 * math.pi) + 0.02 * noise
-        else:
-            level = min(0.8, max(0.0, level + chance.gauss(0, 0.01)))
+        inside = 0 <= hour - begins <= lasts
+        wave = math.sin((hour - begins) / lasts * math.pi) if inside else 0.0
+        value = base
+        if kind == "dead":
+            value = rise + 0.3 * rise * wave if day < lives else 0.0
+        elif kind == "weekly":
+            value = base + rise * wave * (day % 7 < 5)
+        elif kind == "daily":
+            value = base + rise * inside
+        elif kind == "shift":
+            value = levels[day // held]
+        elif kind == "spikes":
+            if step % 6 == 0:
+                spike = draw(0.3, 0.9) if chance.random() < rare else 0.0
+            value = base + spike
+        elif kind == "trend":
+            value = base + rise * day / days + 0.2 * rise * wave
+        elif kind == "walk":
+            level = min(0.8, max(0.0, level + chance.gauss(0, noise / 4)))
             value = level
-        values.append(min(1.0, max(0.0, value)))
+        elif kind == "busy":
+            value = 0.3 + rise * (0.5 + 0.5 * wave)
+        values.append(min(1.0, max(0.0, value + noise * chance.gauss(0, 0.5))))
     return values
 
 
@@ -110,8 +124,13 @@ def met(totals: Sequence[float], goal: Goal, target: float) -> float:
     return float((sums[window:] - sums[:-window] >= need - 1e-6).mean())
 
 
-def optimum(tenant: Sequence[float], goal: Goal, target: float, catch_up: float) -> float:
-    """Least own load, in capacities times steps, that meets every full window."""
+def optimum(
+    tenant: Sequence[float], goal: Goal, target: float, catch_up: float, *, growing: bool = False
+) -> float:
+    """Least own load, in capacities times steps, that meets every full window.
+
+    `growing`: also each beginning of the first one that is a day long or more.
+    """
     import numpy as np  # noqa: PLC0415
     from scipy import sparse  # noqa: PLC0415
     from scipy.optimize import linprog  # noqa: PLC0415
@@ -128,13 +147,22 @@ def optimum(tenant: Sequence[float], goal: Goal, target: float, catch_up: float)
     spans = sparse.diags_array(
         [1.0, -1.0], offsets=[0, window], shape=(count - window + 1, count + 1)
     )
-    nothing = sparse.csr_array((count - window + 1, count))
+    ends = np.full(count - window + 1, -need)
+    if growing:
+        young = np.arange(DAY // size, window)
+        heads = sparse.coo_array(
+            (np.full(len(young), -1.0), (np.arange(len(young)), young)),
+            shape=(len(young), count + 1),
+        )
+        spans = sparse.vstack([heads, spans])
+        ends = np.concatenate([-need / window * young, ends])
+    nothing = sparse.csr_array((len(ends), count))
     solved = linprog(
         np.concatenate([cost, np.zeros(count + 1)]),
         A_eq=sparse.hstack([-sparse.eye_array(count), sums], format="csr"),
         b_eq=organic if is_mean else np.zeros(count),
         A_ub=sparse.hstack([nothing, spans], format="csr"),
-        b_ub=np.full(count - window + 1, -need),
+        b_ub=ends,
         bounds=[(0.0, one) for one in highest] + [(0.0, 0.0)] + [(None, None)] * count,
         method="highs",
     )

@@ -17,6 +17,7 @@ from optimizer.control.forecast import (
     models,
     trial,
 )
+from optimizer.control.share import Spans
 from optimizer.control.statistic import Figure, Ordered, figure
 from optimizer.control.window import Gatherer, Window, slot_length_s
 from optimizer.orders import Goal, Kind, Strategy, Terms
@@ -42,6 +43,7 @@ class Lane:
         self._gatherer = Gatherer(self.slot_s)
         self._order = Ordered(self.window)
         self.budget = Budget(self.window, self._measure())
+        self.spans = Spans(self.window, self.budget.rule)
         self.quarters = Quarters()
         self.forecast: Forecast | None = None
         self._trials: dict[Model, Trial] = {}
@@ -89,6 +91,7 @@ class Lane:
         if (target, most, terms) != (self.target, self.most, self.terms):
             self.target, self.most, self.terms = target, most, terms
             self.budget = Budget(self.window, self._measure())
+            self.spans = Spans(self.window, self.budget.rule)
             self.price = self.level = None
             self.burst = 0
 

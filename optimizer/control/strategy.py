@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from optimizer.control.forecast import QUARTER_S
+from optimizer.control.forecast import QUARTER_S, Model
 from optimizer.control.lane import Lane
+from optimizer.control.share import BURST_S, choose, foreseen
 from optimizer.control.window import DAY_S
 from optimizer.model import Intent
 
@@ -18,22 +19,10 @@ SMALL_RISE_RATIO = 0.01
 """Hold may always rise by so much to catch up: within a day if that is enough."""
 STEEPNESS = 3.0
 """How much higher own load is set for each point by which an hour is quieter than the others."""
-BURST_S = 900.0
-"""Once raised for a percentile, a level stays so long: the minute of the judge begins elsewhere."""
 PLAN_S = 900.0
 """How often the plan over the next hours is made anew."""
 _AHEAD_QUARTERS = (8, 24, 48, 96)
 """A mean is planned over two to twenty-four hours."""
-_AHEAD_PARTS = (0.02, 0.07, 0.15, 0.3)
-"""A share of time is planned over these parts of the window.
-
-Not over the whole, of which nothing is known: there what was raised of late would not count.
-"""
-
-
-_TIE_RATIO = 1e-4
-_GOLDEN = 0.6180339887498949
-"""Its multiples fill the unit interval evenly (Weyl)."""
 
 
 class Setting(NamedTuple):
@@ -142,76 +131,31 @@ def quiet_level(
 
 
 def _economy_share(lane: Lane, due: float) -> Setting:
-    """Raise to the target only a part of the time: when the tenant is nearest to it."""
+    """Raise to the target only a part of the time: where that is cheapest, and in time."""
     raised = Setting(min(lane.target + BAR_ABOVE_RATIO, max(lane.most, lane.target)), Intent.PLACED)
     if due >= 1.0:
         return raised._replace(intent=Intent.CATCHING_UP)
     if due > 0:
         return raised._replace(intent=Intent.DUE)
-    if lane.price is None or _is_time(lane):
-        lane.price = lowest_worth(lane)
-    burst = _burst(lane)
-    if lane.burst <= 0 and ((lane.window.newest or 0) + 1) % burst == 0:
-        now = lane.known_organics(burst)
-        odd = _odd((lane.window.newest or 0) // burst)
-        if now and sum(now) / len(now) + odd >= lane.price:
-            lane.burst = burst
+    spans = lane.spans
+    if spans.begins():
+        past = spans.refresh()
+        now = lane.known_organics(max(1, round(BURST_S / lane.slot_s)))
+        likely = foreseen(
+            past,
+            sum(now) / len(now) if now else None,
+            lane.slot_s,
+            spans.length,
+            lane.target,
+            weekly=lane.forecast is None or lane.forecast.best.model is not Model.LAST_DAY,
+        )
+        choice = choose(past, lane.budget.rule, spans.length, likely, lane.price or lane.target)
+        lane.price = choice.price
+        lane.burst = spans.length if choice.raise_now else 0
     if lane.burst <= 0:
         return Setting(0.0, Intent.SPARED)
     lane.burst -= 1
     return raised
-
-
-def _burst(lane: Lane) -> int:
-    return max(1, round(BURST_S / lane.slot_s))
-
-
-def _chunks(values: Sequence[float], size: int) -> list[float]:
-    """Means of `size` values each, told apart where they are equal; the last may be of fewer."""
-    return [
-        sum(values[at : at + size]) / len(values[at : at + size]) + _odd(at // size)
-        for at in range(0, len(values), size)
-    ]
-
-
-def _odd(number: int) -> float:
-    """A hundredth of a point at most, spread evenly over the numbers: breaks ties.
-
-    Else a tenant that always uses the same would always be worth it, or never.
-    """
-    return _TIE_RATIO * (number * _GOLDEN % 1.0)
-
-
-def lowest_worth(lane: Lane) -> float:
-    """The organic ratio from which on raising to the target is worth its price; above 1: never.
-
-    For each span ahead as many slots must be raised as its allowance leaves
-    out; the tenant's share that so many slots of such a span exceed is the one
-    that counts, judged by the same hours of the last days.
-    """
-    worth = 2.0
-    day = DAY_S / lane.slot_s
-    for part in _AHEAD_PARTS:
-        span = round(part * lane.window.slots)
-        need = span - lane.budget.allowance(span)
-        if span < 1 or need <= 0:
-            continue
-        seen = sorted(_chunks(_alike(lane, span, round(day)), _burst(lane)))
-        if not seen:
-            return 0.0
-        at = len(seen) - 1 - int(min(1.0, need / span) * len(seen))
-        worth = min(worth, seen[max(0, at)])
-    return worth
-
-
-def _alike(lane: Lane, span: int, day: int) -> list[float]:
-    """What others used in the last `span` slots, a day at least, and in those of a week ago."""
-    window, newest = lane.window, lane.window.newest or 0
-    recent = min(max(span, day), window.slots)
-    found = window.organics(newest + 1 - recent, recent)
-    if span >= day and 7 * day <= window.slots:
-        found += window.organics(newest + 1 - 7 * day, span)
-    return [v for v in found if v == v]  # noqa: PLR0124
 
 
 def _is_time(lane: Lane) -> bool:
