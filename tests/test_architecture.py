@@ -21,6 +21,7 @@ PURE_STDLIB = {
     "dataclasses",
     "enum",
     "functools",
+    "heapq",
     "itertools",
     "math",
     "operator",
