@@ -123,7 +123,7 @@ def _ratio(text: str, scale: float, line: int, name: str) -> float | None:
 
 def _minutes(points: Sequence[tuple[float, float | None, int]], name: str) -> Trace:
     if len(points) < 2:
-        raise TraceError(f"{name}: {len(points)} rows; at least two are needed")
+        raise TraceError(f"{name}: {len(points)} row(s) of values; at least two are needed")
     for (before, _, _), (after, _, line) in pairwise(points):
         if after <= before:
             raise TraceError(

@@ -49,6 +49,7 @@ def define(parser: argparse.ArgumentParser, _name: str) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the planner and the governor of the daemon against a model host; prints each day."""
+    from optimizer.control.strategy import promise
     from optimizer.derive import derive, look, sized
     from optimizer.report.simulation import collect, document, lines, svg
     from optimizer.simulate import simulate
@@ -95,8 +96,15 @@ def execute(args: argparse.Namespace) -> int:
             f"{policy.terms.preset}, {policy.terms.strategy.value}, CPU target {100 * target:g} %"
         )
         print("\n".join(lines(result, cpus=cpus, statistic=statistic, target=target)))
+        if goal is not None:
+            print(promise(policy))
     if args.plot is not None:
-        return _plot(args.plot, svg(result, target=target, title=args.trace.name), result, target)
+        picture = svg(result, target=target, title=args.trace.name)
+        try:
+            return _plot(args.plot, picture, result, target)
+        except (OSError, ValueError) as exc:
+            print(f"optimizer: cannot write the picture {args.plot}: {exc}", file=sys.stderr)
+            return EXIT_FAILED
     return EXIT_OK
 
 
@@ -107,8 +115,13 @@ def _read(path: Path) -> Trace:
     try:
         with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
             return read(file, str(path))
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as exc:
-        raise TraceError(f"cannot read the trace {path}: {exc}") from exc
+    except UnicodeDecodeError as exc:
+        raise TraceError(
+            f"cannot read the trace {path}: byte {exc.start} is no text; is it a CSV file?"
+        ) from exc
+    except (OSError, EOFError, zlib.error) as exc:
+        why = getattr(exc, "strerror", None) or exc
+        raise TraceError(f"cannot read the trace {path}: {why}; name a CSV file") from exc
 
 
 def _plot(path: Path, picture: str, result: Result, target: float) -> int:

@@ -112,13 +112,14 @@ def test_the_policies_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert listed["oracle-always-free"]["combination"] == "break_any"
 
 
-@pytest.mark.long
-def test_thirty_days_take_twenty_seconds() -> None:
-    """The promise of the simulator; printed, and with room for a busy machine."""
-    trace = real("rds_cpu_utilization_cc0c53.csv", 30)
+@pytest.mark.parametrize("days", [2, pytest.param(30, marks=pytest.mark.long)])
+def test_both_strategies_meet_the_mean_of_a_real_trace(days: int) -> None:
+    """At the cost that the tenant leaves no way around; the time for it is printed, not judged."""
+    trace = real("rds_cpu_utilization_cc0c53.csv", days)
     for strategy in Strategy:
         start_s = time.process_time()
         result = run(trace, strategy)
         spent_s = time.process_time() - start_s
-        print(f"30 days, {strategy.value}: {spent_s:.1f} s, {result.own_core_hours:.1f} core-hours")
-        assert spent_s < 120
+        print(f"{days} days, {strategy.value}: {spent_s:.1f} s of CPU")
+        assert result.days[-1].ratio == pytest.approx(0.4, abs=0.004)
+        assert result.own_core_hours == pytest.approx(result.hold_core_hours, rel=0.02)
