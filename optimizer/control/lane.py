@@ -24,7 +24,7 @@ from optimizer.orders import Goal, Kind, Strategy, Terms
 
 HOLD_MARGIN_RATIO = 0.0005
 """Hold steers a mean this far above its target: what the governor is off by, on the safe side."""
-SHARE_MARGIN = 0.05
+SHARE_MARGIN = 0.03
 """Economy aims at so much more of the slots that a percentile needs, as a part of them."""
 _TRIED_QUARTERS = DAY
 """How often the models are tried again."""
