@@ -33,6 +33,8 @@ _DECAY_QUARTERS = 24.0
 _BAND = 0.1
 """The share of residuals below the lower, and above the upper band."""
 _TREND_DAYS = 5
+_TREND_REACH = 10
+"""What was seen in a month may go on for most of a year, and says nothing about many."""
 _NAN = float("nan")
 
 
@@ -304,7 +306,8 @@ def days_until(limit: float, values: Sequence[float]) -> float | None:
 
     The trend is the median of the slopes between all days (Theil and Sen), so
     that a single day does not make it; with fewer than five days, or where not
-    three of four slopes rise, there is none. 0 when the limit is reached.
+    three of four slopes rise, there is none, nor further ahead than _TREND_REACH
+    times what was seen. 0 when the limit is reached.
     """
     means: list[tuple[float, float]] = []
     end = len(values)
@@ -326,4 +329,5 @@ def days_until(limit: float, values: Sequence[float]) -> float | None:
     level = median([mean - slope * day for day, mean in means])
     # A day's mean is that of its middle; now is its end.
     now = level + slope * (means[-1][0] + 0.5)
-    return max(0.0, (limit - now) / slope)
+    ahead = max(0.0, (limit - now) / slope)
+    return ahead if ahead <= _TREND_REACH * len(values) / DAY else None

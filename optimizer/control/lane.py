@@ -19,13 +19,15 @@ from optimizer.control.forecast import (
 )
 from optimizer.control.share import Spans
 from optimizer.control.statistic import Figure, Ordered, figure
-from optimizer.control.window import Gatherer, Window, slot_length_s
+from optimizer.control.window import DAY_S, Gatherer, Window, slot_length_s
 from optimizer.orders import Goal, Kind, Strategy, Terms
 
 HOLD_MARGIN_RATIO = 0.0005
 """Hold steers a mean this far above its target: what the governor is off by, on the safe side."""
 SHARE_MARGIN = 0.03
 """Economy aims at so much more of the slots that a percentile needs, as a part of them."""
+_MARGIN_STEP_RATIO = 0.0001
+"""A margin that has changed by less is not worth summing up the window anew."""
 _TRIED_QUARTERS = DAY
 """How often the models are tried again."""
 
@@ -41,6 +43,8 @@ class Lane:
         self.slot_s = slot_length_s(goal.window_days, interval_s)
         self.window = Window(goal.window_days, self.slot_s)
         self._gatherer = Gatherer(self.slot_s)
+        self._surplus = 0.0
+        self._surplus_at: int | None = None
         self._order = Ordered(self.window)
         self.budget = Budget(self.window, self._measure())
         self.spans = Spans(self.window, self.budget.rule)
@@ -66,10 +70,16 @@ class Lane:
 
     @property
     def margin(self) -> float:
-        """How much more than the goal is aimed at, as measure() takes it."""
+        """How much more than the goal is aimed at, as measure() takes it.
+
+        Economy aims no higher at a mean than hold would come: else it would cost
+        more where the tenant never exceeds the target.
+        """
         if self.terms.strategy is Strategy.HOLD:
             return HOLD_MARGIN_RATIO if self.is_mean else 0.0
-        return self.terms.margin_ratio if self.is_mean else SHARE_MARGIN
+        if not self.is_mean:
+            return SHARE_MARGIN
+        return min(self.terms.margin_ratio, max(HOLD_MARGIN_RATIO, self._surplus))
 
     @property
     def least(self) -> float:
@@ -90,10 +100,15 @@ class Lane:
         """Another target, cap or strategy for the same window."""
         if (target, most, terms) != (self.target, self.most, self.terms):
             self.target, self.most, self.terms = target, most, terms
-            self.budget = Budget(self.window, self._measure())
-            self.spans = Spans(self.window, self.budget.rule)
-            self.price = self.level = None
+            self._surplus_at = None
+            self._renew()
             self.burst = 0
+
+    def _renew(self) -> None:
+        """Other numbers for the same window."""
+        self.budget = Budget(self.window, self._measure())
+        self.spans = Spans(self.window, self.budget.rule)
+        self.price = self.level = None
 
     def take(
         self, end_utc_s: float, span_s: float, total: float | None, organic: float | None
@@ -110,9 +125,38 @@ class Lane:
         """It is that time now: the slots since the newest one are unknown."""
         self.window.forward(math.floor(utc_s / self.slot_s) - 1)
 
+    def allowance(self, slots: int, *, spent: float = 0.0) -> float:
+        """What the next slots may leave out, as Budget.allowance() has it.
+
+        `spent` is the part of the margin (0 to 1) that may be gone afterwards.
+        """
+        _, known = self.budget.sums()
+        margin = self.budget.rule.least - self.least
+        return self.budget.allowance(slots) + spent * known * margin
+
+    def is_met(self) -> bool:
+        """Whether the window that ends now is met, without a margin."""
+        return self.budget.kept(0, self.least) >= 0
+
     def refresh(self) -> None:
         """Bring the sums up to date."""
+        self._see_surplus()
         self.budget.refresh()
+
+    def _see_surplus(self) -> None:
+        """Once a day: how far above its target a mean would be if that were only held."""
+        newest, day = self.window.newest, round(DAY_S / self.slot_s)
+        if not (self.is_mean and self.terms.strategy is Strategy.ECONOMY) or newest is None:
+            return
+        if self._surplus_at is not None and 0 <= newest - self._surplus_at < day:
+            return
+        self._surplus_at = newest
+        known = self.known_organics(self.window.slots)
+        above = sum(v - self.target for v in known if v > self.target)
+        surplus = above / len(known) if known else 0.0
+        before, self._surplus = self.margin, surplus
+        if abs(self.margin - before) > _MARGIN_STEP_RATIO:
+            self._renew()
 
     def foresee(self) -> bool:
         """Do one piece of the work on the forecast, if any is due; whether one was done.

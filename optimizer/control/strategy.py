@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from optimizer.control.forecast import QUARTER_S, Model
-from optimizer.control.lane import SHARE_MARGIN, Lane
+from optimizer.control.lane import HOLD_MARGIN_RATIO, SHARE_MARGIN, Lane
 from optimizer.control.share import BURST_S, choose, foreseen
 from optimizer.control.window import DAY_S
 from optimizer.model import Intent
@@ -45,9 +45,9 @@ def promise(policy: Policy) -> str:
     if terms.strategy is Strategy.HOLD:
         aim = "never below the target"
     elif goal is None or goal.statistic.kind is Kind.MEAN:
-        aim = f"a margin of {100 * terms.margin_ratio:g} points, half of it by force"
+        aim = f"a margin of up to {100 * terms.margin_ratio:g} points"
     else:
-        aim = f"a margin of {100 * SHARE_MARGIN:g} % of the time needed, half of it by force"
+        aim = f"a margin of {100 * SHARE_MARGIN:g} % of the time needed"
     return (
         f"aimed at with {aim}; once met, kept for certain, whatever the tenant does, "
         f"while the setpoint (up to {100 * most:g} %) can be reached"
@@ -78,27 +78,31 @@ def hold(lane: Lane) -> Setting:
 def economy(lane: Lane, *, place: bool) -> Setting:
     """The least that keeps all windows met; `place`: in the hours that the forecast sees quiet.
 
-    The plan aims at the goal with its margin; when forecast or host fail it,
-    half of the margin is kept by force: what is due is then set whatever the
-    forecast says.
+    The plan aims at the goal with its margin. What is due is set whatever the
+    forecast says; see `_economy_mean` and `_economy_share`.
     """
-    rule = lane.budget.rule
-    _, known = lane.budget.sums()
-    spare = known * (rule.least - lane.least) / 2
-    due = rule.most - lane.budget.allowance(1) - spare
     if lane.is_mean:
-        return _economy_mean(lane, due, place=place)
-    return _economy_share(lane, due)
+        return _economy_mean(lane, place=place)
+    return _economy_share(lane, lane.budget.rule.most - lane.allowance(1, spent=0.5))
 
 
-def _economy_mean(lane: Lane, due: float, *, place: bool) -> Setting:
-    most = lane.most
+def _economy_mean(lane: Lane, *, place: bool) -> Setting:
+    """A margin is made up for gently, the goal itself by all means.
+
+    When the plan has failed, half of the margin is kept by a rise of no more
+    than SMALL_RISE_RATIO above the target. HOLD_MARGIN_RATIO of it, as hold
+    keeps, or half where that is less, is kept with all that may be set.
+    """
+    most, gentle = lane.most, lane.target + SMALL_RISE_RATIO
+    last = max(0.5, 1.0 - HOLD_MARGIN_RATIO / lane.margin) if lane.margin else 1.0
+    due = most - lane.allowance(1, spent=last)
     if due >= most:
-        return Setting(most, Intent.CATCHING_UP)
+        return Setting(most, Intent.DUE if lane.is_met() else Intent.CATCHING_UP)
+    due = max(due, min(gentle, most - lane.allowance(1, spent=0.5)))
     if lane.level is None or _is_time(lane):
         likely = lane.likely(_AHEAD_QUARTERS[-1])
         per_quarter = QUARTER_S / lane.slot_s
-        bounds = [(n, lane.budget.allowance(round(n * per_quarter))) for n in _AHEAD_QUARTERS]
+        bounds = [(n, _bound(lane, round(n * per_quarter), gentle, last)) for n in _AHEAD_QUARTERS]
         lane.level = quiet_level(likely, bounds, per_quarter, most, STEEPNESS if place else 0.0)
         lane.usual = sum(likely) / len(likely)
     planned = lane.level
@@ -108,6 +112,12 @@ def _economy_mean(lane: Lane, due: float, *, place: bool) -> Setting:
     if due > planned:
         return Setting(max(0.0, due), Intent.DUE)
     return Setting(planned, Intent.PLACED if planned > 0 else Intent.SPARED)
+
+
+def _bound(lane: Lane, slots: int, gentle: float, last: float) -> float:
+    """What the plan may leave out of the next slots; a margin that lacks is made up for gently."""
+    gently = (lane.most - gentle) * slots
+    return max(lane.allowance(slots), min(lane.allowance(slots, spent=last), gently))
 
 
 def quiet_level(

@@ -22,6 +22,10 @@ class Pace:
     disk_bytes_per_s: float
 
 
+_NOWHERE = frozenset({Reason.NO_DATA_DISK, Reason.NO_DISK})
+"""There is nothing to hold."""
+
+
 def sentences(status: Mapping[str, Any], pace: Pace) -> list[str]:
     """One paragraph for each resource: what is, what is wanted, what follows, and why."""
     inhibit = status.get("inhibit")
@@ -35,7 +39,7 @@ def sentences(status: Mapping[str, Any], pace: Pace) -> list[str]:
         facts = status["resources"][resource.value]
         lines.append(f"{_NAMES[resource]}: {_paragraph(resource, facts, pace)}")
         words = outlook_words(facts, status.get("updated_utc_s"))
-        if words:
+        if words and Reason(facts["reason"]) not in _NOWHERE:
             lines[-1] += f" {words[0].upper()}{words[1:]}."
         if resource is Resource.CPU:
             lines[-1] += _budget(status.get("own_core_hours") or {})
@@ -46,7 +50,7 @@ def _paragraph(resource: Resource, facts: Mapping[str, Any], pace: Pace) -> str:
     reason, target = Reason(facts["reason"]), facts["target"]
     if reason is Reason.NO_TARGET:
         return "the target is 0, so it is only watched."
-    if reason in {Reason.NO_DATA_DISK, Reason.NO_DISK}:
+    if reason in _NOWHERE:
         return f"nothing is done. {facts['note']}"
     if facts["now"] is None or facts["capacity"] is None:
         return "its utilisation cannot be read now, so nothing is added."

@@ -120,6 +120,10 @@ def document(result: Result, cpus: int) -> dict[str, object]:
     }
 
 
+def _saved(saving: float) -> str:
+    return f"{100 * abs(saving):.1f} % {'are saved' if saving >= 0 else 'more are spent'}"
+
+
 def lines(result: Result, *, cpus: int, statistic: str, target: float) -> list[str]:
     """For a terminal."""
     shown = [
@@ -139,7 +143,7 @@ def lines(result: Result, *, cpus: int, statistic: str, target: float) -> list[s
     shown.append(
         f"own load {result.own_core_hours:.2f} core-hours on {cpus} CPUs; holding "
         f"{100 * target:g} % all the time {result.hold_core_hours:.2f}"
-        + (f", so {100 * result.saving:.1f} % are saved" if result.hold_core_hours else "")
+        + (f", so {_saved(result.saving)}" if result.hold_core_hours else "")
     )
     total = sum(day.judged for day in result.days)
     shown.append(

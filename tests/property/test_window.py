@@ -164,6 +164,9 @@ def test_a_disk_at_77_percent_that_gains_one_a_day_is_full_in_23_days() -> None:
     rising = [0.67 + 0.01 * quarter / DAY for quarter in range(10 * DAY)]
     assert days_until(1.0, rising) == pytest.approx(23, abs=0.1)
     assert days_until(1.0, [0.5] * 10 * DAY) is None
+    slow = [0.5 + 0.004 * i / DAY for i in range(10 * DAY)]  # 0.46 left is 115 days
+    assert days_until(1.0, slow) is None
+    assert days_until(0.8, slow) == pytest.approx(65, abs=0.1)
     assert days_until(1.0, list(reversed(rising))) is None
     assert days_until(1.0, rising[: 3 * DAY]) is None
 

@@ -226,6 +226,37 @@ def test_what_is_due_is_set_whatever_the_forecast_says() -> None:
     assert min(means) >= 0.25 + 0.0005 / 2 - 1e-6
 
 
+def test_economy_costs_no_more_than_hold_where_the_tenant_never_reaches_the_target() -> None:
+    """5 % always, 25 % wanted: economy comes no higher than hold, which aims 0.05 points above."""
+    rule = rules(strategy=Strategy.ECONOMY)
+    totals, outlook = live(Planner(rule, SLOT_S), rule, days(0, 60), lambda _: 0.05)
+    assert outlook.met
+    month = totals[-days(0, 30).stop :]
+    assert 0.25 <= sum(month) / len(month) <= 0.2505 + 1e-6
+
+
+def test_economy_takes_its_time_to_make_up_a_margin() -> None:
+    """A month of hold at 25.05 %, the tenant above it at noon: no jump to the cap for 0.3 points.
+
+    Hold's windows lie above the goal, so only the margin lacks: a point is enough.
+    """
+
+    def tenant(slot: int) -> float:
+        return 0.32 if slot % 48 == 24 else 0.05
+
+    def before(slot: int) -> Past:
+        share = max(0.2505, tenant(slot)), tenant(slot)
+        usage = PerResource(cpu=share, memory=(0.4, 0.4), disk=(0.4, 0.4))
+        return Past(START_S + (slot + 1) * SLOT_S, SLOT_S, usage)
+
+    rule = rules(strategy=Strategy.ECONOMY, margin_ratio=0.01)
+    planner = Planner(rule, SLOT_S, map(before, days(0, 30)))
+    steps = [live(planner, rule, days(day, day + 1), tenant) for day in range(30, 50)]
+    assert all(outlook.met for _, outlook in steps)
+    assert max(outlook.setpoint_ratio for _, outlook in steps) <= 0.26 + 1e-9
+    assert max(total for totals, _ in steps for total in totals) <= 0.32
+
+
 def judged(totals: list[float], statistic: str) -> float:
     """The statistic of a full window, in the plainest way."""
     if statistic == "mean":
