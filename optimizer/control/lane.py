@@ -24,6 +24,8 @@ from optimizer.orders import Goal, Kind, Strategy, Terms
 
 HOLD_MARGIN_RATIO = 0.0005
 """Hold steers a mean this far above its target: what the governor is off by, on the safe side."""
+CATCH_UP_WINDOW_RATIO = 0.1
+"""A rolling window that has fallen behind is to be met again after this part of it."""
 SHARE_MARGIN = 0.03
 """Economy aims at so much more of the slots that a percentile needs, as a part of them."""
 _MARGIN_STEP_RATIO = 0.0001
@@ -133,6 +135,21 @@ class Lane:
         _, known = self.budget.sums()
         margin = self.budget.rule.least - self.least
         return self.budget.allowance(slots) + spent * known * margin
+
+    def affords(self, level: float, lowered: float, slots: float) -> bool:
+        """Whether the windows stay met when so many slots lie at `lowered` instead of `level`.
+
+        Economy may count on what can be made up for later; hold has to have it
+        now, and when a part of the window has gone.
+        """
+        if self.is_mean:
+            spent = (level - lowered) * slots
+        else:
+            spent = slots if lowered < self.target <= level else 0.0
+        if self.terms.strategy is Strategy.ECONOMY:
+            return self.allowance(1) >= self.budget.rule.most + spent
+        later = round(self.window.slots * CATCH_UP_WINDOW_RATIO)
+        return min(self.budget.kept(ahead, self.least) for ahead in (0, later)) >= spent
 
     def is_met(self) -> bool:
         """Whether the window that ends now is met, without a margin."""

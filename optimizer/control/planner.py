@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from optimizer.control.forecast import days_until
+from optimizer.control.forecast import QUARTER_S, Forecast, days_until
 from optimizer.control.lane import Lane
-from optimizer.control.strategy import Setting, economy, hold
+from optimizer.control.strategy import BAR_ABOVE_RATIO, Setting, economy, hold
 from optimizer.model import Intent, PerResource, Plan, Reason, Resource, Sample
 from optimizer.orders import Combination, Goal, Inhibit, Policy, Strategy
 from optimizer.outcome import Outlook, Past
@@ -31,13 +31,16 @@ _ASK_S = 60.0
 """Samples may come each second; the plan is made once a minute."""
 LIMITS = frozenset(
     (
-        *(Reason.CEILING, Reason.FLOOR, Reason.CPU_LIMITED, Reason.THROTTLED, Reason.STEAL),
+        *(Reason.INHIBITED, Reason.FLOOR, Reason.CPU_LIMITED, Reason.THROTTLED, Reason.STEAL),
         *(Reason.OWN_HOURS, Reason.HOLD_OFF, Reason.PRESSURE, Reason.REFUSED, Reason.RELEASED),
         *(Reason.NO_DATA_DISK, Reason.NO_DISK, Reason.STRESSER_DOWN, Reason.STRESSER_TRIPPED),
         *(Reason.NO_READING, Reason.TAKING_TURNS),
     )
 )
-"""What keeps a load below its setpoint: a higher setpoint would not help, so none is asked for."""
+"""What keeps a load below its setpoint: a higher setpoint would not help, so none is asked for.
+
+The ceiling is none: a setpoint is never above it, only the governor's trim may touch it.
+"""
 
 
 def setpoint(
@@ -187,8 +190,9 @@ class Planner:
         terms, target = self._policy.terms, lane.target
         is_cpu = resource is Resource.CPU
         if terms.combination is Combination.BREAK_ANY and not is_cpu:
+            setting = hold(lane)
             level = min(lane.most, target + BREAK_MARGIN_RATIO)
-            setting = Setting(max(level, hold(lane).ratio), hold(lane).intent)
+            setting = setting._replace(ratio=max(level, setting.ratio))
         elif terms.strategy is Strategy.ECONOMY and (is_cpu or lane.is_mean):
             setting = economy(lane, place=is_cpu)
         else:
@@ -200,27 +204,36 @@ class Planner:
         return self._withdrawn(resource, lane, setting)
 
     def _withdrawn(self, resource: Resource, lane: Lane, setting: Setting) -> Setting:
-        """Lower by what the tenant is about to take, shortly before and after that begins."""
+        """Lower by what the tenant is about to take, shortly before and after that begins.
+
+        Only where the judged windows can afford it.
+        """
         ahead_s, now = self._policy.terms.withdraw_s, lane.organic_now()
-        forecast = lane.forecast
-        if forecast is None or now is None or ahead_s <= 0 or setting.ratio <= now:
+        if lane.forecast is None or now is None or ahead_s <= 0 or setting.ratio <= now:
             return setting
-        coming, foreseen = lane.quarter(ahead_s), self._foreseen.get(resource)
-        if coming != lane.quarter():
-            rise = forecast.band(coming)[0] - max(now, forecast.at(coming - 1))
-            self._foreseen[resource] = coming, rise
-        elif foreseen is not None and foreseen[0] == coming and lane.into_quarter_s() < ahead_s:
-            rise = foreseen[1]  # it has begun: the tenant may be a little late
-        else:
-            return setting
+        rise = self._rise(resource, lane, lane.forecast, now)
         if rise < WITHDRAW_RATIO:
             return setting
         lowered = max(now, setting.ratio - rise)
-        spent = (setting.ratio - lowered) * ahead_s / lane.slot_s * 2
-        careful = self._policy.terms.strategy is Strategy.ECONOMY
-        if careful and lane.budget.allowance(1) < lane.budget.rule.most + spent:
-            return setting
-        return Setting(lowered, Intent.WITHDRAWN)
+        slots = (ahead_s + min(ahead_s, QUARTER_S)) / lane.slot_s
+        if lane.affords(setting.ratio, lowered, slots):
+            return Setting(lowered, Intent.WITHDRAWN)
+        return setting
+
+    def _rise(self, resource: Resource, lane: Lane, forecast: Forecast, now: float) -> float:
+        """By how much the tenant is sure to need more soon, or since the quarter hour began."""
+        present, ahead_s = lane.quarter(), self._policy.terms.withdraw_s
+        usual = max(now, forecast.at(present))
+        coming = range(present + 1, lane.quarter(ahead_s) + 1)
+        rises = [forecast.band(quarter)[0] - usual for quarter in coming]
+        rise = max(rises, default=0.0)
+        if rise >= WITHDRAW_RATIO:
+            begins = next(at for at, one in enumerate(rises) if one >= WITHDRAW_RATIO)
+            self._foreseen[resource] = coming[begins], rise
+            return rise
+        first, rise = self._foreseen.get(resource, (-1, 0.0))
+        # It has begun: the tenant may be a little late.
+        return rise if first == present and lane.into_quarter_s() < ahead_s else 0.0
 
     def _cheapest(self, found: dict[Resource, Outlook]) -> dict[Resource, Outlook]:
         """Spare what costs more while a cheaper resource meets its goal with room to lose.
@@ -274,8 +287,11 @@ def goal_of(resource: Resource, policy: Policy) -> Goal:
 
 
 def _most(resource: Resource, policy: Policy) -> float:
+    """The highest setpoint."""
     target = policy.target.of(resource)
-    return min(policy.ceiling.of(resource), target + policy.terms.catch_up_ratio)
+    return min(
+        policy.ceiling.of(resource), target + max(policy.terms.catch_up_ratio, BAR_ABOVE_RATIO)
+    )
 
 
 def _lane(resource: Resource, policy: Policy, interval_s: float) -> Lane:

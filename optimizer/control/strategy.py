@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from optimizer.control.forecast import QUARTER_S, Model
-from optimizer.control.lane import HOLD_MARGIN_RATIO, SHARE_MARGIN, Lane
+from optimizer.control.lane import (
+    CATCH_UP_WINDOW_RATIO,
+    HOLD_MARGIN_RATIO,
+    SHARE_MARGIN,
+    Lane,
+)
 from optimizer.control.share import BURST_S, choose, foreseen
 from optimizer.control.window import DAY_S
 from optimizer.model import Intent
@@ -14,8 +19,6 @@ from optimizer.orders import Kind, Policy, Strategy
 
 BAR_ABOVE_RATIO = 0.002
 """A minute that must reach a target is held this far above it: more than the governor is off."""
-CATCH_UP_WINDOW_RATIO = 0.1
-"""A rolling window that has fallen behind is to be met again after this part of it."""
 SMALL_RISE_RATIO = 0.01
 """Hold may always rise by so much to catch up: within a day if that is enough."""
 STEEPNESS = 3.0

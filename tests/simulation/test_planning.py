@@ -14,6 +14,7 @@ import pytest
 
 from optimizer.adapters.history import SqliteHistory
 from optimizer.control.planner import Planner
+from optimizer.control.strategy import BAR_ABOVE_RATIO
 from optimizer.derive import Machine, derive
 from optimizer.loop import FULL_S
 from optimizer.model import Intent, PerResource, Reason, Resource, Sample
@@ -180,7 +181,7 @@ def test_load_is_gone_before_the_tenants_daily_peak(strategy: Strategy) -> None:
 
 
 def test_economy_withdraws_nothing_that_it_could_not_make_up_for() -> None:
-    """The same peak, but no room above the target: each minute below it would cost a window."""
+    """The same peak, but next to no room above the target: each minute below costs a window."""
 
     def tenant(utc_s: float) -> float:
         return 0.4 if 2.0 <= utc_s % DAY_S / 3600 < 2.5 else 0.05
@@ -197,7 +198,7 @@ def test_economy_withdraws_nothing_that_it_could_not_make_up_for() -> None:
     for _ in range(9):
         slow(rig, 60)
         assert outlook(rig).intent is not Intent.WITHDRAWN
-        assert rig.plan.cpu.setpoint_ratio == pytest.approx(0.4, abs=0.001)
+        assert 0.4 <= rig.plan.cpu.setpoint_ratio <= 0.4 + BAR_ABOVE_RATIO
 
 
 def test_a_tenant_that_has_left_is_not_foreseen_quarter_by_quarter() -> None:

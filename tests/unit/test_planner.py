@@ -320,6 +320,79 @@ def test_own_load_is_withdrawn_before_a_recurring_peak() -> None:
     assert seen[day + 160].setpoint_ratio >= 0.4
 
 
+@pytest.mark.parametrize("ahead_minutes", [5, 15, 40, 60])
+def test_load_stays_withdrawn_until_the_peak(ahead_minutes: int) -> None:
+    """80 % for an hour from 02:00, for a week: down at most until then, from `ahead` minutes on."""
+    rule = rules(withdraw_s=ahead_minutes * 60.0)
+    minute_s, day = 60, 1440
+
+    def tenant(minute: int) -> float:
+        return 0.8 if 120 <= minute % day < 180 else 0.05
+
+    def before(minute: int) -> Past:
+        share = max(0.2505, tenant(minute)), tenant(minute)
+        usage = PerResource(cpu=share, memory=(0.4, 0.4), disk=(0.4, 0.4))
+        return Past(START_S + (minute + 1) * minute_s, minute_s, usage)
+
+    begin = 8 * day + 30
+    planner = Planner(rule, minute_s, map(before, range(begin)))
+    levels = []
+    for minute in range(begin, 8 * day + 120):
+        sample = replace(
+            a_sample(0, 0.25, 0.2),
+            utc_s=START_S + (minute + 1) * minute_s,
+            span_s=float(minute_s),
+        )
+        levels.append(planner.take(sample, a_plan(), rule).cpu.setpoint_ratio)
+    # The sample that ends at 02:00 - ahead is the last one held in full.
+    full = [at for at, level in enumerate(levels) if level >= 0.25]
+    low = [at for at, level in enumerate(levels) if level < 0.1]
+    assert len(low) >= ahead_minutes - 1
+    assert low == list(range(low[0], len(levels)))
+    assert full == list(range(low[0]))
+
+
+def test_hold_withdraws_only_what_the_windows_can_afford() -> None:
+    """20 % each hour for a quarter hour: every window of a day after the first is met all the same.
+
+    Else 3 % are used, and 25 % are the goal: 22 points each hour would be too many.
+    """
+    rule = rules(
+        goals=PerResource(cpu=Goal(window_days=1), memory=None, disk=None), withdraw_s=300.0
+    )
+    planner, day = Planner(rule, 60), 1440
+    intents, totals = set(), []
+    outlook = planner.take(a_sample(0, None), a_plan(), rule).cpu
+    for minute in range(5 * day):
+        organic = 0.20 if minute % 60 < 15 else 0.03
+        total = max(organic, outlook.setpoint_ratio)
+        totals.append(total)
+        sample = replace(
+            a_sample(0, total, total - organic),
+            utc_s=START_S + DAY_S + (minute + 1) * 60,
+            span_s=60.0,
+        )
+        outlook = planner.take(sample, a_plan(), rule).cpu
+        intents.add(outlook.intent)
+    assert Intent.WITHDRAWN in intents
+    sums = [0.0]
+    for total in totals:
+        sums.append(sums[-1] + total)
+    means = [(sums[end] - sums[end - day]) / day for end in range(day, len(sums))]
+    assert min(means) >= 0.25 - 1e-6
+
+
+@pytest.mark.parametrize(("reason", "limited"), [("CEILING", False), ("INHIBITED", True)])
+def test_what_counts_as_a_limit(reason: str, limited: bool) -> None:
+    """A setpoint at the ceiling is no limit of itself; a pause is one, and nothing is promised."""
+    rule = rules()
+    planner = Planner(rule, SLOT_S, past(days(0, 30), 0.2))
+    _, outlook = live(planner, rule, days(30, 31), lambda _: 0.2, cpu=Reason[reason])
+    assert outlook.limited is limited
+    assert (outlook.eta_s is None) is limited
+    assert (outlook.setpoint_ratio > 0.25) is not limited
+
+
 def test_one_resource_suffices_where_any_breaks_the_rule() -> None:
     """Memory above its target spares the CPU; when memory is limited, the CPU takes over."""
     p95 = Goal(statistic=Statistic.parse("p95"), window_days=7)
