@@ -29,10 +29,10 @@ def define(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Print the comparison."""
-    from optimizer.adapters.history_reading import read_past
+    from optimizer.adapters.history_account import read_account
     from optimizer.derive import derive, look
     from optimizer.directories import HISTORY_NAME
-    from optimizer.report.compare import compare
+    from optimizer.report.compare import compare, reading_from
     from optimizer.report.compare_text import document, lines
     from optimizer.report.periods import period
 
@@ -51,15 +51,14 @@ def execute(args: argparse.Namespace) -> int:
         found = as_far_as_good(args)
         settings = found.loaded.settings
         path = where_running(found.directories).state / HISTORY_NAME
-        rows_before = read_past(path, before.from_utc_s, before.to_utc_s)
-        rows_after = read_past(path, after.from_utc_s, after.to_utc_s)
+        columns, _ = read_account(path, reading_from(before, after), now_s, now_s)
     except ConfigError as exc:
         return say_faults(exc)
     except HistoryError as exc:
         print(f"optimizer: {exc}", file=sys.stderr)
         return EXIT_FAILED
     target = derive(settings, look(settings)).settled.policy.target
-    result = compare(before, after, rows_before, rows_after, target)
+    result = compare(columns, before, after, target)
     if args.json:
         print(json.dumps(document(result), indent=2, allow_nan=False))
     else:

@@ -18,6 +18,11 @@ FLOAT_STEP = 2.0**-23
 """Relative spacing of the stored four-byte values: a target stored so may come out this lower."""
 
 
+def least(target: float) -> float:
+    """The lowest ratio that reaches a target."""
+    return target * (1.0 - FLOAT_STEP)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
     """A statistic of the known slots, and between what it lies whatever the unknown ones were.
@@ -33,7 +38,7 @@ class Figure:
 
     def meets(self, target: float) -> bool | None:
         """Whether the figure reaches the target; None when nothing is known."""
-        return None if self.ratio is None else self.ratio >= target * (1.0 - FLOAT_STEP)
+        return None if self.ratio is None else self.ratio >= least(target)
 
 
 def rank(count: int, percent: float) -> int:

@@ -17,6 +17,8 @@ from optimizer.orders import Combination, Policy
 from optimizer.outcome import Columns, Event
 from optimizer.report.account import Account, Day, ResourceAccount, Share, Stretch
 from optimizer.report.grid import Grid, Rows, Sums, Used, rows
+from optimizer.report.hours import MONDAY_S
+from optimizer.report.percentile import P95, weighted_percentile
 from optimizer.report.windowed import Windows
 
 STRETCHES = 720
@@ -28,8 +30,6 @@ SHARES = 20
 _LEAST_STRETCH_S = 60.0
 _HOUR_S = 3600
 _WEEK_HOURS = 168
-_MONDAY_HOURS = 72
-"""1970-01-01 was a Thursday: so many hours after a Monday."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,8 +153,6 @@ def _one_by_one(laid: _Laid, subject: Subject) -> dict[Resource, ResourceAccount
 def _account(
     resource: Resource, laid: _Laid, windows: Windows, end_s: float, subject: Subject
 ) -> ResourceAccount:
-    import numpy as np
-
     policy, used = subject.policy, laid.rows.of.of(resource)
     target, goal = policy.target.of(resource), policy.terms.goals.of(resource)
     judged = goal is not None and target > 0
@@ -164,7 +162,7 @@ def _account(
     organic = float(hours.organic.sum())
     length_s = laid.length_s * used.known
     values = used.organic[used.known]
-    below = ~(used.total >= target * (1.0 - statistic.FLOAT_STEP))
+    below = used.total < statistic.least(target)
     capacity = subject.capacity.of(resource)
     is_cpu = resource is Resource.CPU and capacity is not None
     return ResourceAccount(
@@ -179,7 +177,7 @@ def _account(
         total_ratio=_ratio(total, known_s),
         organic_ratio=_ratio(organic, known_s),
         own_ratio=_ratio(own, known_s),
-        organic_p95_ratio=_percentile(np.sort(values), 95.0),
+        organic_p95_ratio=weighted_percentile(values, laid.length_s[used.known], P95),
         organic_peak_ratio=float(values.max()) if len(values) else None,
         coverage=min(1.0, known_s / laid.period_s),
         below_hours=float((length_s * below).sum()) / _HOUR_S if target > 0 else 0.0,
@@ -198,10 +196,6 @@ def _last_day(laid: _Laid, resource: Resource) -> Sums:
 
 def _ratio(value: float, known_s: float) -> float | None:
     return value / known_s if known_s > 0 else None
-
-
-def _percentile(values: Any, percent: float) -> float | None:
-    return float(values[statistic.rank(len(values), percent)]) if len(values) else None
 
 
 def _stretches(grid: Grid, sums: Sums) -> tuple[Stretch, ...]:
@@ -264,7 +258,7 @@ def _distribution(used: Used, length_s: Any, known_s: float) -> tuple[Share, ...
 def _hour_of_week(grid: Grid, sums: Sums) -> tuple[tuple[float | None, float | None], ...]:
     import numpy as np
 
-    first = round(grid.origin_s / _HOUR_S) + _MONDAY_HOURS
+    first = round((grid.origin_s - MONDAY_S) / _HOUR_S)
     place = (first + np.arange(grid.cells)) % _WEEK_HOURS
     known_s, total, organic = (
         np.bincount(place, weights=column, minlength=_WEEK_HOURS).tolist()

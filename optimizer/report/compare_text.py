@@ -8,8 +8,11 @@ from optimizer.control.statistic import COVERAGE_ENOUGH
 from optimizer.model import Resource
 from optimizer.report.compare import Comparison, Figures, ResourceComparison
 from optimizer.report.fields import UNKNOWN, time
-from optimizer.report.hours import HOURS_OF_WEEK, LEAST_CHANGE, Anomaly, Change, HourChange
+from optimizer.report.hours import HOURS_OF_WEEK, LEAST_CHANGE, Change, HourChange
 from optimizer.report.periods import Period
+from optimizer.report.unusual import DAILY_VALUES, Anomaly, Unusual
+
+SHOWN_ANOMALIES = 10
 
 _NAMES = {Resource.CPU: "CPU", Resource.MEMORY: "memory", Resource.DISK: "disk"}
 _WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -22,6 +25,7 @@ _ROWS = (
     ("tenant, p95", "organic_p95_ratio"),
     ("tenant, peak", "organic_peak_ratio"),
     ("coverage", "coverage"),
+    ("below target", "below_ratio"),
 )
 
 
@@ -54,13 +58,13 @@ def _resource(of: ResourceComparison) -> list[str]:
     for words, field in _ROWS:
         a, b = getattr(of.before, field), getattr(of.after, field)
         gap = UNKNOWN if a is None or b is None else f"{_points(b - a)} pt"
-        said.append(f"  {words:<14}{_percent(a):>10}{_percent(b):>10}{gap:>12}")
+        if field != "below_ratio" or a is not None or b is not None:
+            said.append(f"  {words:<14}{_percent(a):>10}{_percent(b):>10}{gap:>12}")
     a, b = of.before.below_hours, of.after.below_hours
     if a is not None or b is not None:
-        gap = UNKNOWN if a is None or b is None else f"{_signed(b - a)} h"
-        said.append(f"  {'below target':<14}{_hours(a):>10}{_hours(b):>10}{gap:>12}")
+        said.append(f"  {'  in hours':<14}{_hours(a):>10}{_hours(b):>10}")
     said += [f"  {sentence}" for sentence in remarks(of)]
-    return said + [f"    {_anomaly(one)}" for one in of.anomalies]
+    return said + [f"    {_anomaly(one)}" for one in of.unusual.anomalies[:SHOWN_ANOMALIES]]
 
 
 def remarks(of: ResourceComparison) -> list[str]:
@@ -72,16 +76,30 @@ def remarks(of: ResourceComparison) -> list[str]:
     said.append(_change(of))
     if of.hours and of.change in {Change.MORE, Change.LESS}:
         said.append(f"Most in: {'; '.join(_hour(one, of.cycle) for one in of.hours)}.")
-    if of.anomalous_hours is None:
-        said.append("What is usual cannot be told: that takes five days in A.")
-    elif of.anomalous_hours:
-        hours = f"{of.anomalous_hours} hour{'s' * (of.anomalous_hours != 1)}"
-        shown = len(of.anomalies)
-        first = f" (the {shown} furthest out)" if shown < of.anomalous_hours else ""
-        said.append(f"{hours} of B outside of what is usual in A{first}:")
+    return said + _unusual(of.unusual)
+
+
+def _unusual(of: Unusual) -> list[str]:
+    """What stands out, and what was held against it."""
+    if not of.known:
+        return [
+            f"What is usual cannot be told: that takes {DAILY_VALUES} weekdays, or as many days of "
+            "weekends, before B."
+        ]
+    said = []
+    if of.anomalies:
+        count = len(of.anomalies)
+        hours = f"{count} hour{'s' * (count != 1)}"
+        first = f" (the {SHOWN_ANOMALIES} furthest out)" if count > SHOWN_ANOMALIES else ""
+        said.append(f"{hours} of B outside of what is usual{first}:")
     else:
-        said.append("No hour of B is outside of what is usual in A.")
-    return said
+        said.append("No hour of B is outside of what is usual.")
+    weekly, daily = "by the hour of the week", "by the hour of the day, weekdays and weekends apart"
+    by = weekly if not of.daily else daily if not of.weekly else f"{weekly}, or else {daily}"
+    basis = f"Usual is what the {of.days:.3g} days before B show, {by}."
+    if of.untold:
+        basis += f" For {of.untold} hours of B they are too few."
+    return [basis, *said]
 
 
 def _gaps(letter: str, of: Figures) -> str:
@@ -151,7 +169,13 @@ def _resource_document(of: ResourceComparison) -> dict[str, Any]:
             {"hour": one.hour, "before_ratio": one.before_ratio, "after_ratio": one.after_ratio}
             for one in of.hours
         ],
-        "anomalous_hours": of.anomalous_hours,
+        "usual": {
+            "days": of.unusual.days,
+            "hours_by_hour_of_week": of.unusual.weekly,
+            "hours_by_hour_of_day": of.unusual.daily,
+            "hours_unknown": of.unusual.untold,
+        },
+        "anomalous_hours": len(of.unusual.anomalies) if of.unusual.known else None,
         "anomalies": [
             {
                 "start_utc_s": one.start_utc_s,
@@ -159,7 +183,7 @@ def _resource_document(of: ResourceComparison) -> dict[str, Any]:
                 "low_ratio": one.low_ratio,
                 "high_ratio": one.high_ratio,
             }
-            for one in of.anomalies
+            for one in of.unusual.anomalies[:SHOWN_ANOMALIES]
         ],
     }
 

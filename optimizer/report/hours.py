@@ -1,4 +1,4 @@
-"""What a tenant uses hour by hour: what has changed between two periods, and what stands out; pure.
+"""What a tenant uses hour by hour: what has changed between two periods; pure.
 
 Hours are numbered from the epoch on; all ratios are 0 to 1.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import median, stdev
 
 HOUR_S = 3600
-_MONDAY_S = 4 * 86_400
+MONDAY_S = 4 * 86_400
 """1970-01-05, a Monday."""
 HOURS_OF_DAY, HOURS_OF_WEEK = 24, 168
 COVERED_HOUR_S = HOUR_S / 2
@@ -25,12 +25,6 @@ _T_975 = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45)
 """Quantiles of Student's t for 1 to 6 degrees of freedom; two-sided 95 %."""
 _DAY_BLOCKS = 4
 """Where hours of one day are compared: in blocks of six hours, for neighbours are alike."""
-BAND_MADS = 3 * 1.4826
-"""Three standard deviations of what is normally distributed."""
-LEAST_BAND = 0.02
-"""A host that is always the same would else stand out with every tenth of a percent."""
-_WEEKLY_VALUES, _DAILY_VALUES = 4, 5
-"""So many values of an hour of the week, or of the day, make a band."""
 
 
 class Change(enum.Enum):
@@ -56,26 +50,9 @@ class HourChange:
         return self.after_ratio - self.before_ratio
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Anomaly:
-    """An hour that lies outside of what is usual at its time, and between what that lies."""
-
-    start_utc_s: float
-    organic_ratio: float
-    low_ratio: float
-    high_ratio: float
-
-    @property
-    def excess(self) -> float:
-        """How far outside; negative when below."""
-        if self.organic_ratio > self.high_ratio:
-            return self.organic_ratio - self.high_ratio
-        return self.organic_ratio - self.low_ratio
-
-
 def hour_of_week(hour: int) -> int:
     """0 to 167 from Monday 00:00 UTC on, of an hour since the epoch."""
-    return (hour - _MONDAY_S // HOUR_S) % HOURS_OF_WEEK
+    return (hour - MONDAY_S // HOUR_S) % HOURS_OF_WEEK
 
 
 def _by_phase(hourly: Mapping[int, float], cycle: int) -> dict[int, list[float]]:
@@ -122,40 +99,3 @@ def said(shift: float | None, noise: float | None) -> Change:
     if abs(shift) <= max(noise, LEAST_CHANGE):
         return Change.WITHIN_NOISE
     return Change.MORE if shift > 0 else Change.LESS
-
-
-def anomalies(usual: Mapping[int, float], now: Mapping[int, float]) -> tuple[Anomaly, ...] | None:
-    """The hours outside median +- 3 sigma (by the MAD) of their time, furthest out first.
-
-    Their time is the hour of the week where four weeks of it are known, else
-    the hour of the day from five days on; None where there is neither.
-    """
-    weekly, daily = _bands(usual, HOURS_OF_WEEK), _bands(usual, HOURS_OF_DAY)
-    if not weekly and not daily:
-        return None
-    found = []
-    for hour, value in now.items():
-        phase = hour_of_week(hour)
-        band = weekly.get(phase) or daily.get(phase % HOURS_OF_DAY)
-        if band is not None and not band[0] <= value <= band[1]:
-            found.append(
-                Anomaly(
-                    start_utc_s=float(hour * HOUR_S),
-                    organic_ratio=value,
-                    low_ratio=band[0],
-                    high_ratio=band[1],
-                )
-            )
-    return tuple(sorted(found, key=lambda one: (-abs(one.excess), one.start_utc_s)))
-
-
-def _bands(usual: Mapping[int, float], cycle: int) -> dict[int, tuple[float, float]]:
-    least = _WEEKLY_VALUES if cycle == HOURS_OF_WEEK else _DAILY_VALUES
-    bands = {}
-    for phase, values in _by_phase(usual, cycle).items():
-        if len(values) >= least:
-            middle = median(values)
-            spread = median(abs(value - middle) for value in values)
-            half = max(LEAST_BAND, BAND_MADS * spread)
-            bands[phase] = (max(0.0, middle - half), min(1.0, middle + half))
-    return bands

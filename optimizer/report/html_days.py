@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from optimizer.report.account import ResourceAccount
+from optimizer.report.hours import MONDAY_S
 from optimizer.report.html_figures import DAY_S, judged, percent, stamp, total_of, weak
 from optimizer.report.html_plot import across, key, picture
 from optimizer.report.html_words import Words
@@ -15,12 +16,11 @@ SIGNS = {True: "✓", False: "✕", None: "?"}
 CLASSES = {True: "ok", False: "bad", None: "open"}
 _CELL_PX = 13
 _TICKS_PX = 24
-_MONDAY_S = 4 * DAY_S
 
 
 def weekday(utc_s: float) -> int:
     """0 is Monday; of the UTC day."""
-    return int((utc_s - _MONDAY_S) // DAY_S) % 7
+    return int((utc_s - MONDAY_S) // DAY_S) % 7
 
 
 def verdict_word(met: bool | None, words: Words) -> str:

@@ -11,6 +11,7 @@ from optimizer import durations
 from optimizer.control.statistic import COVERAGE_ENOUGH, Figure
 from optimizer.report.account import Stretch
 from optimizer.report.fields import UNKNOWN, clean
+from optimizer.report.hours import MONDAY_S
 from optimizer.report.html_words import Words
 
 DAY_S = 86_400
@@ -19,8 +20,6 @@ TEXT_CHARS = 400
 _MOST_DECIMALS = 5
 _TICK_STEPS_S = (600, 1800, 3600, 10_800, 21_600, 43_200, DAY_S, 2 * DAY_S, 7 * DAY_S, 14 * DAY_S)
 _MOST_TICKS = 8
-_MONDAY_S = 4 * DAY_S
-"""1970-01-05 was a Monday."""
 _TOPS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 
@@ -114,7 +113,7 @@ def ticks(start_s: float, end_s: float, words: Words) -> list[tuple[float, str]]
     step = next((one for one in _TICK_STEPS_S if span / one <= _MOST_TICKS), None)
     if step is None:
         return _months(start_s, end_s, words)
-    base = _MONDAY_S if step >= 7 * DAY_S else 0
+    base = MONDAY_S if step >= 7 * DAY_S else 0
     found: list[tuple[float, str]] = []
     at = math.floor((start_s - base) / step + 1) * step + base
     while at < end_s:

@@ -11,14 +11,15 @@ from dataclasses import replace
 import pytest
 
 from optimizer.model import PerResource
-from optimizer.orders import Combination, Goal, Policy, Statistic, Terms
+from optimizer.orders import Combination, Gaps, Goal, Policy, Statistic, Terms
 from optimizer.outcome import Columns, Event, EventKind
-from optimizer.report import rightsizing
+from optimizer.report import grid, rightsizing
 from optimizer.report.account import Account
 from optimizer.report.account_json import COLUMNS, SCHEMA, VERSION, document, table
 from optimizer.report.account_text import Style, text
 from optimizer.report.assemble import Subject, assemble, verdict
 from optimizer.report.spark import ASCII, BLOCKS, Piece, columns, last_day, line, shows_blocks
+from optimizer.report.windowed import Windows
 from tests.fakes import policy
 
 pytest.importorskip("numpy")
@@ -28,6 +29,7 @@ NOW_S = 20_500 * DAY_S + 18 * 3600
 """2026-02-16 18:00 UTC."""
 GIB = float(1 << 30)
 Known = tuple[float, float]
+Rows = list[tuple[float, float, Known | None]]
 
 
 def account(
@@ -125,6 +127,40 @@ def test_a_month_is_summed_up() -> None:
     assert "1 (`optimizer history events` lists them): 1 paused" in shown
     assert "watched only: the target is 0" in shown
     assert "\x1b" not in shown
+
+
+def test_a_size_is_chosen_by_time_and_not_by_rows() -> None:
+    """An hour of seconds at 95 % beside ten days of ten minutes at 10 %, as `sar` may have it."""
+    busy_s = NOW_S - 3600
+    rows: Rows = [(busy_s - 600 * k, 600.0, (0.1, 0.0)) for k in reversed(range(1440))]
+    rows += [(busy_s + k, 1.0, (0.95, 0.0)) for k in range(1, 3601)]
+    found = account(rows)
+    assert found.of.cpu.organic_p95_ratio == 0.1
+    assert "0.40" in rightsizing.sentences(found, "en")[0]  # of 4 CPUs
+
+
+def test_the_95th_of_a_hundred_hours() -> None:
+    """At 1 to 100 %, one each: above 95 % are five of them."""
+    rows: Rows = [(NOW_S - 3600 * k, 3600.0, (1 - k / 100, 0.0)) for k in reversed(range(100))]
+    found = account(rows)
+    assert found.of.cpu.organic_p95_ratio == pytest.approx(0.95)
+
+
+def test_after_three_intervals_without_a_sample_time_moves_on() -> None:
+    """Until then the window ends with the last whole slot that is known."""
+    goal = Goal(statistic=Statistic.parse("mean"), window_days=1)
+    windows = Windows(goal, 60.0, Gaps.UNKNOWN)
+    none = array("d", [0.1, 0.0, -1.0])
+    known = grid.rows(
+        Columns(
+            utc_s=array("d", [NOW_S]),
+            span_s=array("d", [60.0]),
+            of=PerResource(cpu=none, memory=none, disk=none),
+        )
+    )
+    assert windows.slot_s == 60
+    ends = [windows.newest_s(known, NOW_S + late_s) - NOW_S for late_s in (0, 179, 180, 300)]
+    assert ends == [0, 0, 180, 300]
 
 
 def test_others_never_use_less_than_nothing() -> None:
@@ -248,6 +284,8 @@ def test_a_line_of_blocks_spans_from_zero_to_its_top() -> None:
     assert line(values, 1.0, blocks=True) == "▁▅█ █▁"
     assert line(values, 1.0, blocks=False) == "_=# #_"
     assert len(BLOCKS) == len(ASCII) == 8
+    # A level begins with its eighth and ends below the next one.
+    assert line([0.01, 0.124, 0.125, 0.126, 0.874, 0.875], 1.0, blocks=False) == "__..*#"
 
 
 def test_columns_are_means_of_what_overlaps_them() -> None:
