@@ -33,8 +33,9 @@ from optimizer.adapters.history_reading import read_events, read_means, reading
 from optimizer.model import PerResource, Resource
 from optimizer.orders import Floor, Goal, MemoryMetric, Policy, Statistic, Terms
 from optimizer.report.account_json import document, table
-from optimizer.report.account_text import Style, text
+from optimizer.report.account_text import text
 from optimizer.report.assemble import Subject, assemble, reading_from
+from optimizer.report.text_style import Style
 
 GIB = 1 << 30
 NOW_S = 1_795_284_633

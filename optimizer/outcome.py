@@ -152,11 +152,13 @@ class Columns:
 
     A row covers the `span_s` seconds that end at `utc_s`. `of` has three
     values of each row in turn: total, own, setpoint; negative where unknown.
+    `disk_reason` is that of the newest row, as in model.Reason.
     """
 
     utc_s: array[float]
     span_s: array[float]
     of: PerResource[array[float]]
+    disk_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

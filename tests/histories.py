@@ -22,6 +22,7 @@ def record(
     memory: Ratios = (0.5, 0.1),
     disk: Ratios = None,
     setpoint: float = 0.25,
+    disk_reason: Reason = Reason.HOLDING,
 ) -> Record:
     """One row."""
 
@@ -38,7 +39,7 @@ def record(
             wanted_ratio=0.1,
             demand_ratio=0.1,
             lease=0.1,
-            reason=Reason.HOLDING,
+            reason=disk_reason if resource is Resource.DISK else Reason.HOLDING,
         )
 
     used = PerResource(cpu=usage(cpu), memory=usage(memory), disk=usage(disk))

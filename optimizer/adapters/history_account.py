@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from array import array
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -44,6 +45,7 @@ def read_account(
     with reading(path) as (db, version):
         db.execute("BEGIN")
         found = columns(db, version, from_utc_s, to_utc_s)
+        found = replace(found, disk_reason=newest_disk_reason(db, version, to_utc_s))
         if version < SINCE_VERSION:
             return found, ()
         return found, between(db, events_from_utc_s, to_utc_s)
@@ -67,6 +69,14 @@ def read_last_day(path: Path, now_utc_s: float) -> list[Past]:
                 (now_utc_s - DAY_S, now_utc_s),
             )
         ]
+
+
+def newest_disk_reason(db: sqlite3.Connection, version: int, to_utc_s: float) -> str | None:
+    """Why the newest row until then holds the disk as it does; None where it does not tell."""
+    number = "written" if version >= SINCE_VERSION else "utc_s"
+    query = f"SELECT disk_reason FROM sample WHERE utc_s <= ? ORDER BY {number} DESC LIMIT 1"  # noqa: S608
+    found = db.execute(query, (to_utc_s,)).fetchone()
+    return found[0] if found is not None and isinstance(found[0], str) else None
 
 
 def columns(db: sqlite3.Connection, version: int, from_utc_s: float, to_utc_s: float) -> Columns:

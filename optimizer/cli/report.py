@@ -27,10 +27,14 @@ if TYPE_CHECKING:
     from optimizer.directories import Directories
     from optimizer.model import PerResource
     from optimizer.report.account import Account
-    from optimizer.report.account_text import Style
     from optimizer.report.assemble import Subject
+    from optimizer.report.text_style import Style
 
-STDOUT = "-"
+_SLOTS = """\
+What is judged are slots of 60 s, or longer ones where the window is longer than
+30 days or CHECK_INTERVAL_SECONDS is above 60: neighbouring rows are averaged
+into a slot first. So percentiles and peaks are of these means, not of the rows
+of `optimizer history export`; slot_s of --json is the length of a slot."""
 _LONGEST_DAYS = 366
 _EXIT_USAGE = 2
 _DISTRIBUTION = "cloud-resource-optimizer"
@@ -42,9 +46,8 @@ def define(parser: argparse.ArgumentParser, _name: str) -> None:
 
     define_common(parser)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.epilog = "columns of --csv, one row for each day and resource:\n" + "\n".join(
-        f"  {name:24} {meaning}" for name, meaning in COLUMNS.items()
-    )
+    columns = "\n".join(f"  {name:24} {meaning}" for name, meaning in COLUMNS.items())
+    parser.epilog = f"{_SLOTS}\n\ncolumns of --csv, one row for each day and resource:\n{columns}"
     parser.add_argument(
         "--days",
         type=_days,
@@ -54,31 +57,28 @@ def define(parser: argparse.ArgumentParser, _name: str) -> None:
     parser.add_argument("--csv", metavar="FILE", help="for auditors; - is the standard output")
     parser.add_argument("--json", metavar="FILE", help="for programs; - is the standard output")
     parser.add_argument("--html", metavar="FILE", help="for people, as one page with pictures")
-    parser.add_argument(
-        "--lang", choices=("en", "zh"), default="en", help="language of --html (default: en)"
-    )
+    parser.add_argument("--lang", choices=("en", "zh"), help="language of --html (default: en)")
     parser.set_defaults(execute=execute)
 
 
 def execute(args: argparse.Namespace) -> int:
     """Print the report, or write the files that are asked for."""
+    from optimizer.cli.report_files import clash, put
     from optimizer.report import account_json
     from optimizer.report.account_text import text
     from optimizer.report.html import page
 
     def html(account: Account) -> str:
-        return page(account, args.lang)
+        return page(account, args.lang or "en")
 
-    wanted = [
-        (args.csv, account_json.table),
-        (args.json, account_json.document),
-        (args.html, html),
-    ]
-    asked = [(target, make) for target, make in wanted if target is not None]
-    if sum(target == STDOUT for target, _ in asked) > 1:
-        print(
-            "optimizer: only one of --csv, --json and --html can be -; name a file", file=sys.stderr
-        )
+    wanted = {"--csv": args.csv, "--json": args.json, "--html": args.html}
+    makers = {"--csv": account_json.table, "--json": account_json.document, "--html": html}
+    asked = {option: target for option, target in wanted.items() if target is not None}
+    fault = clash(asked)
+    if args.lang is not None and args.html is None:
+        fault = f"--lang {args.lang} is the language of --html: give --html FILE, or leave it out"
+    if fault is not None:
+        print(f"optimizer: {fault}", file=sys.stderr)
         return _EXIT_USAGE
     try:
         found = as_far_as_good(args)
@@ -88,11 +88,8 @@ def execute(args: argparse.Namespace) -> int:
     if not asked:
         _print(text(account, style()))
         return EXIT_OK
-    for target, make in asked:
-        content = make(account)
-        if target == STDOUT:
-            _print(content)
-        elif not _written(Path(target), content):
+    for option, target in asked.items():
+        if not put(target, makers[option](account)):
             return EXIT_FAILED
     return EXIT_OK
 
@@ -127,8 +124,8 @@ def account_of(found: Configured, days: float | None, now_s: float) -> Account:
 
 def style() -> Style:
     """What the terminal of this process can show; https://no-color.org."""
-    from optimizer.report.account_text import Style
     from optimizer.report.spark import shows_blocks
+    from optimizer.report.text_style import Style
 
     is_terminal = sys.stdout.isatty()
     dull = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
@@ -189,28 +186,6 @@ def _print(content: str) -> None:
     """Print it whatever the encoding of the standard output."""
     encoding = sys.stdout.encoding or "ascii"
     print(content.encode(encoding, "replace").decode(encoding), end="", flush=True)
-
-
-def _written(path: Path, content: str) -> bool:
-    """Whether it could be written; a device or a folder is left as it is."""
-    from optimizer.atomic import replace_file
-
-    try:
-        place = path.resolve()
-        if place.exists() and not place.is_file():
-            what = "a directory" if place.is_dir() else "no regular file"
-            message = (
-                f"cannot write {path}: it is {what}; name a file, or - for the standard output"
-            )
-            print(f"optimizer: {message}", file=sys.stderr)
-            return False
-        replace_file(place, content.encode(), durable=True)
-    except OSError as exc:
-        why = exc.strerror or exc
-        message = f"cannot write {path}: {why}; name a file in a directory that you may write to"
-        print(f"optimizer: {message}", file=sys.stderr)
-        return False
-    return True
 
 
 def _days(text: str) -> float:

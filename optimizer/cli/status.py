@@ -90,7 +90,7 @@ def _orders(places: Directories, settings: Settings) -> dict[str, Any]:
     from optimizer.adapters.steady import steady_s
     from optimizer.adapters.switch import FileSwitch
     from optimizer.maintenance import MaintenanceSwitch
-    from optimizer.report.status import inhibit_facts, maintenance_facts
+    from optimizer.report.orders_facts import inhibit_facts, maintenance_facts
 
     windows = settings.maintenance_windows or ()
     switch, now_s = (

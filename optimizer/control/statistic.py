@@ -40,6 +40,13 @@ class Figure:
         """Whether the figure reaches the target; None when nothing is known."""
         return None if self.ratio is None else self.ratio >= least(target)
 
+    def settles(self, target: float) -> bool:
+        """Whether it gives a verdict that stands: the unknown slots are few, or cannot turn it."""
+        if self.ratio is None:
+            return False
+        least = target * (1.0 - FLOAT_STEP)
+        return self.coverage >= COVERAGE_ENOUGH or self.low >= least or self.high < least
+
 
 def rank(count: int, percent: float) -> int:
     """Position (from 0) of a percentile among `count` sorted values.

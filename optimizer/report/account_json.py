@@ -27,11 +27,12 @@ COLUMNS = {
     "figure_low_percent": "the same if each unknown minute had been 0 %",
     "figure_high_percent": "the same if each unknown minute had been 100 %",
     "window_coverage_percent": "how much of the window is known",
-    "met": "yes, no, or empty: not judged or unknown",
+    "met": "yes, no, or empty: not judged or unknown; of the known minutes",
     "organic_percent": "mean over the known part of the day of what others used",
     "own_percent": "the same of our own load",
     "total_percent": "the same of both",
     "day_coverage_percent": "how much of the day (today: until now) is known",
+    "certain": "yes or no, as met: no when unknown minutes, above 5 %, could turn the verdict",
 }
 """The columns of the CSV, and what they mean."""
 
@@ -63,9 +64,6 @@ def table(account: Account) -> str:
 
 def _row(account: Account, one: ResourceAccount, day: Day) -> list[Any]:
     figure = day.figure
-    total = None
-    if day.organic_ratio is not None and day.own_ratio is not None:
-        total = day.organic_ratio + day.own_ratio
     return [
         f"{datetime.fromtimestamp(day.start_utc_s, UTC):%Y-%m-%d}",
         account.host,
@@ -81,8 +79,9 @@ def _row(account: Account, one: ResourceAccount, day: Day) -> list[Any]:
         {True: "yes", False: "no", None: ""}[day.met],
         _percent(day.organic_ratio),
         _percent(day.own_ratio),
-        _percent(total),
+        _percent(day.total_ratio),
         _percent(day.coverage),
+        "" if day.met is None else "yes" if day.certain else "no",
     ]
 
 

@@ -5,36 +5,32 @@ from __future__ import annotations
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from optimizer.control.statistic import COVERAGE_ENOUGH, Figure
+from optimizer.control.statistic import Figure
 from optimizer.model import PerResource
 from optimizer.orders import Combination, Gaps
 from optimizer.report import rightsizing
-from optimizer.report.account import Account, Day, ResourceAccount, Stretch
+from optimizer.report.account import Account, ResourceAccount, Stretch
+from optimizer.report.days_text import days
 from optimizer.report.events_text import WORDS
-from optimizer.report.fields import UNKNOWN, clean, time
+from optimizer.report.fields import clean, time
+from optimizer.report.percents import judged, percent, slot_lengths, target_text
 from optimizer.report.spark import Piece, last_day
+from optimizer.report.text_style import SO_FAR, Style, colour_of, met_words, painted
 
 _NAME = 9
 _GAPS = {
     Gaps.UNKNOWN: "minutes without a value do not count",
     Gaps.ZERO: "minutes without a value count as 0 %",
 }
+_ABSENT = {
+    "no_data_disk": "this host has no data disk (DATA_DISK_ONLY)",
+    "no_disk": "this host has no eligible disk",
+}
 _COMBINATIONS = {
     Combination.MEET_ALL: "all of these must be met",
     Combination.BREAK_ANY: "one of these suffices",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Style:
-    """What the terminal can show: characters in a line, blocks, colours."""
-
-    width: int = 80
-    blocks: bool = True
-    colour: bool = False
 
 
 def text(account: Account, style: Style) -> str:
@@ -49,7 +45,7 @@ def text(account: Account, style: Style) -> str:
     )
     drawn = last_day(pieces, account.to_utc_s, width=style.width, blocks=style.blocks)
     shown += ["", *(drawn or ["last 24 h: nothing is known"]), ""]
-    shown += [*_days(account, style), ""]
+    shown += [*days(account, style), ""]
     shown += _named("events", _events(account), style)
     shown += _named("size", " ".join(rightsizing.sentences(account, "en")), style)
     return "\n".join(shown) + "\n"
@@ -60,7 +56,7 @@ def _header(account: Account, style: Style) -> Iterator[str]:
     if account.nominal_memory_gb is not None:
         size += f", {account.nominal_memory_gb:g} GB"
     yield from _named("host", f"{clean(account.host)}{size}, class {account.size_class}", style)
-    yield from _named("verdict", _verdict(account), style, _colour(account.met))
+    yield from _named("verdict", _verdict(account), style, colour_of(account.met, account.certain))
     version = clean(account.version)
     yield from _named("program", f"CloudResourceOptimizer {version}, all times UTC", style)
     span = f"{time(account.from_utc_s)} to {time(account.to_utc_s)} ({account.days:g} days)"
@@ -73,96 +69,68 @@ def _header(account: Account, style: Style) -> Iterator[str]:
     source = f"{account.policy_source}; as of {account.policy_as_of}"
     yield from _named("source", source, style)
     rules = [_COMBINATIONS[Combination(account.combination)], _GAPS[Gaps(account.gap_policy)]]
+    rules.append(
+        f"what is judged are slots of {slot_lengths(account)} s, each the mean of its rows: "
+        "percentiles and peaks too"
+    )
     yield from _named("rules", f"strategy {account.strategy}; {'; '.join(rules)}", style)
 
 
 def _verdict(account: Account) -> str:
-    judged = [one for one in account.of if one.judged]
-    if not judged:
+    judging = [one for one in account.of if one.judged]
+    if not judging:
         return "nothing is judged"
     word = {True: "MET", False: "NOT met", None: "cannot be told"}[account.met]
-    of = ", ".join(f"{one.resource.value} {_met(one.met)}" for one in judged)
-    return f"{word} ({of})"
-
-
-def _met(met: bool | None) -> str:
-    return {True: "met", False: "NOT met", None: "unknown"}[met]
+    word += SO_FAR * (account.met is not None and not account.certain)
+    of = ", ".join(f"{one.resource.value} {met_words(one.met, one.certain)}" for one in judging)
+    left_out = "".join(f"; {one.resource.value} not judged" for one in account.of if one.left_out)
+    return f"{word} ({of}{left_out})"
 
 
 def _resource(one: ResourceAccount, style: Style) -> list[str]:
     name = one.resource.value
+    if one.left_out:
+        return _named(name, f"not judged: {_ABSENT.get(one.absent or '', 'unknown')}", style)
     if one.judged:
-        judged = f"{one.statistic} of {one.window_days:g} d {_percent(one.figure.ratio)}, target"
-        judged += f" {_percent(one.target_ratio)}: {_met(one.met)}{_bounds(one.figure)}"
+        said = f"{one.statistic} of {one.window_days:g} d {_judged(one.figure, one)}, target"
+        said += f" {target_text(one.target_ratio)}: {met_words(one.met, one.certain)}"
+        said += _bounds(one)
     else:
-        judged = "watched only: " + (
+        said = "watched only: " + (
             "the target is 0" if one.statistic is not None else "the policy does not judge it"
         )
-    lines = _named(name, judged, style)
+    lines = _named(name, said, style)
     if one.total_ratio is None:
         return lines + _named("", "period: nothing is known", style)
     parts = [
-        f"period: organic {_percent(one.organic_ratio)} + own {_percent(one.own_ratio)} = total "
-        f"{_percent(one.total_ratio)}; coverage {100 * one.coverage:.1f} %"
+        f"period: organic {percent(one.organic_ratio)} + own {percent(one.own_ratio)} = total "
+        f"{percent(one.total_ratio)}; coverage {100 * one.coverage:.1f} %"
     ]
     if one.target_ratio > 0:
         parts.append(f"below the target for {one.below_hours:.1f} h")
     if one.judged:
-        parts.append(
-            f"without own load the {one.statistic} is {_percent(one.organic_figure.ratio)}"
-        )
+        parts.append(f"without own load the {one.statistic} is {_judged(one.organic_figure, one)}")
     if one.own_core_hours is not None:
         parts.append(f"own load {one.own_core_hours:.1f} core-hours")
     return lines + _named("", "; ".join(parts), style)
 
 
-def _bounds(figure: Figure) -> str:
+def _judged(figure: Figure, of: ResourceAccount) -> str:
+    if figure.ratio is None:
+        return "unknown"
+    return judged(figure, of.target_ratio, figure.meets(of.target_ratio))
+
+
+def _bounds(of: ResourceAccount) -> str:
+    figure = of.figure
     if figure.ratio is None:
         return "; nothing of the window is known"
-    if figure.coverage >= COVERAGE_ENOUGH:
+    if not of.weak:
         return f"; coverage {100 * figure.coverage:.1f} %"
     return (
-        f"; coverage {100 * figure.coverage:.1f} %, so it lies between {_percent(figure.low)} and "
-        f"{_percent(figure.high)} whatever the unknown minutes were"
+        f"; coverage {100 * figure.coverage:.1f} %, so it lies between {percent(figure.low)} and "
+        f"{percent(figure.high)} whatever the unknown minutes were"
     )
-
-
-def _days(account: Account, style: Style) -> list[str]:
-    """Each day since the first that is known: its mean, the judged window that ends with it."""
-    shown = [one for one in account.of if one.judged] or list(account.of)
-    every = range(len(account.of.cpu.days))
-    known = [place for place in every if any(one.days[place].coverage > 0 for one in account.of)]
-    if not known:
-        return []
-    head = "".join(f" {one.resource.value:>6}{'window':>7}{'':9}" for one in shown)
-    lines = [
-        "the mean of each day, the judged window that ends with it, and its verdict",
-        f"{'day (UTC)':10}{head}".rstrip(),
-    ]
-    partial = False
-    for place in every[known[0] :]:
-        days = [one.days[place] for one in shown]
-        date = f"{datetime.fromtimestamp(days[0].start_utc_s, UTC):%Y-%m-%d}"
-        lines.append((date + "".join(_cell(day, style) for day in days)).rstrip())
-        partial = partial or any(_partial(day) for day in days)
-    if partial:
-        lines.append("* less than 95 % of the window is known; --csv has the bounds")
-    return lines
-
-
-def _partial(day: Day) -> bool:
-    return day.figure is not None and day.figure.coverage < COVERAGE_ENOUGH
-
-
-def _cell(day: Day, style: Style) -> str:
-    total = None
-    if day.organic_ratio is not None and day.own_ratio is not None:
-        total = day.organic_ratio + day.own_ratio
-    figure = verdict = ""
-    if day.figure is not None:
-        figure = _short(day.figure.ratio)
-        verdict = _met(day.met) + "*" * _partial(day)
-    return f" {_short(total):>6}{figure:>7} " + _painted(f"{verdict:8}", _colour(day.met), style)
 
 
 def _events(account: Account) -> str:
@@ -192,22 +160,6 @@ def _named(name: str, words: str, style: Style, colour: str = "") -> list[str]:
     glued = words.replace(" %", "\0%")
     wrapped = textwrap.wrap(glued, max(40, style.width - _NAME), break_on_hyphens=False) or [""]
     return [
-        f"{name if not place else '':{_NAME}}{_painted(one.replace(chr(0), ' '), colour, style)}"
+        f"{name if not place else '':{_NAME}}{painted(one.replace(chr(0), ' '), colour, style)}"
         for place, one in enumerate(wrapped)
     ]
-
-
-def _colour(met: bool | None) -> str:
-    return {True: "32", False: "31", None: ""}[met]
-
-
-def _painted(words: str, colour: str, style: Style) -> str:
-    return f"\x1b[{colour}m{words}\x1b[0m" if colour and style.colour else words
-
-
-def _percent(ratio: float | None) -> str:
-    return "unknown" if ratio is None else f"{100 * ratio:.1f} %"
-
-
-def _short(ratio: float | None) -> str:
-    return UNKNOWN if ratio is None else f"{100 * ratio:.1f}%"

@@ -12,7 +12,7 @@ from optimizer.control.planner import goal_of
 from optimizer.control.policy import PRESETS
 from optimizer.control.statistic import Figure
 from optimizer.control.window import DAY_S
-from optimizer.model import PerResource, Resource
+from optimizer.model import PerResource, Reason, Resource
 from optimizer.orders import Combination, Policy
 from optimizer.outcome import Columns, Event
 from optimizer.report.account import Account, Day, ResourceAccount, Share, Stretch
@@ -27,6 +27,8 @@ LAST_DAY_STRETCHES = 288
 """Five minutes each."""
 SHARES = 20
 """Classes of the distribution."""
+ABSENT = frozenset({Reason.NO_DATA_DISK.value, Reason.NO_DISK.value})
+"""Reasons of a row that has no disk to hold; a resource without a value is not judged then."""
 _LEAST_STRETCH_S = 60.0
 _HOUR_S = 3600
 _WEEK_HOURS = 168
@@ -74,9 +76,10 @@ def assemble(
     preset = PRESETS[terms.preset]
     from_utc_s = to_utc_s - days * DAY_S
     found = rows(columns)
-    laid = _Laid(found, days, to_utc_s)
+    laid = _Laid(found, days, to_utc_s, columns.disk_reason)
     one = _one_by_one(laid, subject)
     of = PerResource(cpu=one[Resource.CPU], memory=one[Resource.MEMORY], disk=one[Resource.DISK])
+    judged = [one for one in of if one.judged]
     return Account(
         host=subject.host,
         version=subject.version,
@@ -95,14 +98,15 @@ def assemble(
         first_utc_s=float(laid.rows.start_s.min()) if len(laid.rows.start_s) else None,
         days=days,
         of=of,
-        met=verdict(terms.combination, [one for one in of if one.judged]),
+        met=verdict(terms.combination, [one.met for one in judged]),
+        certain=verdict(terms.combination, [one.met if one.certain else None for one in judged])
+        is not None,
         events=tuple(event for event in events if event.utc_s > from_utc_s),
     )
 
 
-def verdict(combination: Combination, judged: Sequence[ResourceAccount]) -> bool | None:
-    """The policy's verdict over the resources that it judges; None when it cannot be told."""
-    found = [one.met for one in judged]
+def verdict(combination: Combination, found: Sequence[bool | None]) -> bool | None:
+    """The policy's verdict of those over the resources it judges; None when it cannot be told."""
     decisive = combination is Combination.BREAK_ANY
     if decisive in found:
         return decisive
@@ -112,9 +116,11 @@ def verdict(combination: Combination, judged: Sequence[ResourceAccount]) -> bool
 class _Laid:
     """The rows of the period over all grids that each resource needs."""
 
-    def __init__(self, found: Rows, days: float, to_s: float) -> None:
+    def __init__(self, found: Rows, days: float, to_s: float, disk_reason: str | None) -> None:
         from_s = to_s - days * DAY_S
         self.all, self.to_s, self.period_s = found, to_s, days * DAY_S
+        no_disk = disk_reason in ABSENT and not found.of.disk.known.any()
+        self.absent = {Resource.DISK: disk_reason} if no_disk else {}
         self.rows = found.within(from_s, to_s)
         self.length_s = self.rows.end_s - self.rows.start_s
         first_hour = math.floor(from_s / _HOUR_S)
@@ -155,7 +161,8 @@ def _account(
 ) -> ResourceAccount:
     policy, used = subject.policy, laid.rows.of.of(resource)
     target, goal = policy.target.of(resource), policy.terms.goals.of(resource)
-    judged = goal is not None and target > 0
+    absent = laid.absent.get(resource)
+    judged = goal is not None and target > 0 and absent is None
     figure = windows.figure(end_s)
     hours = laid.hours.sums(used)
     known_s, total, own = (float(x.sum()) for x in (hours.known_s, hours.total, hours.own))
@@ -173,6 +180,9 @@ def _account(
         figure=figure,
         organic_figure=windows.figure(end_s, organic=True),
         met=figure.meets(target) if judged else None,
+        certain=judged and figure.settles(target),
+        absent=absent,
+        slot_s=windows.slot_s,
         capacity=capacity,
         total_ratio=_ratio(total, known_s),
         organic_ratio=_ratio(organic, known_s),
@@ -234,6 +244,7 @@ def _days(
                 coverage=min(1.0, known_s / length_s),
                 figure=figure,
                 met=None if figure is None or target is None else figure.meets(target),
+                certain=figure is not None and target is not None and figure.settles(target),
             )
         )
     return tuple(found)

@@ -13,13 +13,14 @@ from dataclasses import replace
 
 from optimizer.report import rightsizing
 from optimizer.report.account import Account
-from optimizer.report.html_days import CLASSES, SIGNS
+from optimizer.report.html_days import SIGNS
 from optimizer.report.html_events import lane, listed
 from optimizer.report.html_figures import DAY_S, lasting, safe, stamp
-from optimizer.report.html_sections import card, section
+from optimizer.report.html_sections import absent_words, badge_kind, card, section
 from optimizer.report.html_style import STYLE
 from optimizer.report.html_words import Words
 from optimizer.report.html_words_zh import LANGUAGES
+from optimizer.report.percents import slot_lengths
 
 _LATE_S = 3600.0
 """A recording that began so much after the period did is told."""
@@ -69,6 +70,8 @@ def policy(style: str) -> str:
 
 def _head(account: Account, title: str, words: Words) -> str:
     said = {True: words.policy_met, False: words.policy_not_met, None: words.policy_unknown}
+    if not account.certain:
+        said |= {True: words.policy_met_so_far, False: words.policy_not_met_so_far}
     form = "%Y-%m-%d %H:%M"
     period = words.period.format(
         start=stamp(account.from_utc_s, words, form),
@@ -80,8 +83,19 @@ def _head(account: Account, title: str, words: Words) -> str:
         period += f" · {words.began.format(start=stamp(first, words, form))}"
     return (
         f'<header><h1>{title}</h1><p class="note">{period} · {words.all_utc}</p>'
-        f'<p class="verdict"><span class="badge {CLASSES[account.met]}">{SIGNS[account.met]} '
-        f"{said[account.met]}</span> {safe(account.policy)}</p></header>"
+        f'<p class="verdict"><span class="badge '
+        f'{badge_kind(account.met, account.certain)}">{SIGNS[account.met]} '
+        f"{said[account.met]}</span> {safe(account.policy)}{_left_out(account, words)}</p></header>"
+    )
+
+
+def _left_out(account: Account, words: Words) -> str:
+    """Which resources the verdict is not over, and why."""
+    return "".join(
+        f' <span class="note">{words.resources[one.resource]}: {words.not_judged}, '
+        f"{absent_words(one, words)}</span>"
+        for one in account.of
+        if one.left_out
     )
 
 
@@ -105,6 +119,7 @@ def _about(account: Account, words: Words) -> str:
         (words.source, f'<span lang="en">{safe(account.policy_source)}</span> ({safe(as_of)})'),
         (words.combination, _known(account.combination, words.combinations)),
         (words.gap_policy, _known(account.gap_policy, words.gaps)),
+        (words.slots, words.slots_say.format(seconds=slot_lengths(account))),
         (words.strategy, _known(account.strategy, words.strategies)),
         (words.version, safe(account.version)),
     ]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from html import escape
 
-from optimizer.report.account import ResourceAccount
+from optimizer.report.account import Day, ResourceAccount
 from optimizer.report.hours import MONDAY_S
-from optimizer.report.html_figures import DAY_S, judged, percent, stamp, total_of, weak
+from optimizer.report.html_figures import DAY_S, stamp
 from optimizer.report.html_plot import across, key, picture
 from optimizer.report.html_words import Words
+from optimizer.report.percents import judged, percent
 
 CALENDAR_DAYS = 62
 """Longer periods are shown as a strip: a calendar of theirs would be taller than all else."""
@@ -23,9 +25,18 @@ def weekday(utc_s: float) -> int:
     return int((utc_s - MONDAY_S) // DAY_S) % 7
 
 
-def verdict_word(met: bool | None, words: Words) -> str:
-    """Met, not met or unknown."""
-    return words.unknown if met is None else words.met if met else words.not_met
+def verdict_word(met: bool | None, certain: bool, words: Words) -> str:
+    """Met, not met or unknown; so far, where the unknown minutes could turn it."""
+    if met is None:
+        return words.unknown
+    if certain:
+        return words.met if met else words.not_met
+    return words.met_so_far if met else words.not_met_so_far
+
+
+def kind(day: Day) -> str:
+    """The classes of its cell: dashed where too little is known, and grey where far too little."""
+    return (CLASSES[day.met] if day.shaded else CLASSES[None]) + " weak" * day.weak
 
 
 def calendar(of: ResourceAccount, words: Words) -> str:
@@ -34,17 +45,20 @@ def calendar(of: ResourceAccount, words: Words) -> str:
         return ""
     drawn = _table if len(of.days) <= CALENDAR_DAYS else _strip
     shown = key(
-        (CLASSES[met], f"{SIGNS[met]} {verdict_word(met, words)}")
+        (CLASSES[met], f"{SIGNS[met]} {verdict_word(met, True, words)}")
         for met in (True, False, None)
         if any(day.met is met for day in of.days)
     )
-    dashed = (
-        f"; {words.weak}" if drawn is _table and any(weak(day.figure) for day in of.days) else ""
-    )
+    notes = [words.days_note]
+    if any(day.weak for day in of.days):
+        notes.append(words.weak)
+    if any(day.weak and not day.shaded for day in of.days):
+        notes.append(words.faint)
+    earlier = f'<p class="note">{words.earlier}</p>' if of.earlier_weak else ""
     return (
         f"<h3>{words.days}</h3><figure>"
-        f'<p class="keys">{shown}<span>{words.days_note}{dashed}</span></p>'
-        f"{drawn(of, words)}</figure>"
+        f'<p class="keys">{shown}<span>{"; ".join(notes)}</span></p>'
+        f"{drawn(of, words)}{earlier}</figure>"
     )
 
 
@@ -55,11 +69,10 @@ def _table(of: ResourceAccount, words: Words) -> str:
         form = "day" if number == 0 or stamp(day.start_utc_s, words, "%d") == "01" else "%d"
         date = stamp(day.start_utc_s, words, form).lstrip("0")
         figure = judged(day.figure, of.target_ratio, day.met).removesuffix(" %")
-        kind = CLASSES[day.met] + (" weak" if weak(day.figure) else "")
         cells.append(
-            f'<td class="{kind}"><i aria-hidden="true">{SIGNS[day.met]}</i>'
+            f'<td class="{kind(day)}"><i aria-hidden="true">{SIGNS[day.met]}</i>'
             f"<span>{date}</span> <b>{figure}</b>"
-            f'<span class="said">{verdict_word(day.met, words)}</span></td>'
+            f'<span class="said">{verdict_word(day.met, day.certain, words)}</span></td>'
         )
     rows = "".join(
         f"<tr>{''.join(cells[place : place + 7])}</tr>" for place in range(0, len(cells), 7)
@@ -77,12 +90,13 @@ def _strip(of: ResourceAccount, words: Words) -> str:
     months: list[str] = []
     for number, day in enumerate(of.days):
         week, row = divmod(offset + number, 7)
+        word = verdict_word(day.met, day.certain, words)
         title = (
             f"{stamp(day.start_utc_s, words, '%Y-%m-%d')}: "
-            f"{judged(day.figure, of.target_ratio, day.met)}, {verdict_word(day.met, words)}"
+            f"{judged(day.figure, of.target_ratio, day.met)}, {word}"
         )
         cells.append(
-            f'<rect class="{CLASSES[day.met]}" x="{across(week / weeks)}" '
+            f'<rect class="{kind(day)}" x="{across(week / weeks)}" '
             f'y="{row * _CELL_PX}" width="{across(1 / weeks)}" height="{_CELL_PX}">'
             f"<title>{escape(title)}</title></rect>"
         )
@@ -96,10 +110,8 @@ def _strip(of: ResourceAccount, words: Words) -> str:
         f'<text x="100%" y="{row * _CELL_PX + 11}">{words.weekdays[row]}</text>'
         for row in (0, 3, 6)
     )
-    counts = ", ".join(
-        f"{verdict_word(met, words)}: {sum(day.met is met for day in of.days)}"
-        for met in (True, False, None)
-    )
+    counted = Counter(verdict_word(day.met, day.certain, words) for day in of.days)
+    counts = ", ".join(f"{word}: {count}" for word, count in counted.items())
     label = f"{words.resources[of.resource]}, {words.days}: {counts}"
     body = f'<g class="strip">{"".join(cells)}</g><g class="tick">{"".join(months)}</g>'
     return picture(label, 7 * _CELL_PX + _TICKS_PX, body, labels)
@@ -122,7 +134,7 @@ def _rows(of: ResourceAccount, words: Words) -> list[str]:
     found = []
     for day in of.days:
         values = [
-            percent(total_of(day.organic_ratio, day.own_ratio)),
+            percent(day.total_ratio),
             percent(day.organic_ratio),
             percent(day.own_ratio),
             percent(day.coverage),
@@ -132,7 +144,7 @@ def _rows(of: ResourceAccount, words: Words) -> list[str]:
             values += [
                 judged(day.figure, of.target_ratio, day.met),
                 percent(window),
-                f"{SIGNS[day.met]} {verdict_word(day.met, words)}",
+                f"{SIGNS[day.met]} {verdict_word(day.met, day.certain, words)}",
             ]
         cells = "".join(f"<td>{value}</td>" for value in values)
         date = stamp(day.start_utc_s, words, "%Y-%m-%d")

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from html import escape
 
 from optimizer import durations
-from optimizer.control.statistic import COVERAGE_ENOUGH, Figure
 from optimizer.report.account import Stretch
 from optimizer.report.fields import UNKNOWN, clean
 from optimizer.report.hours import MONDAY_S
@@ -17,7 +16,6 @@ from optimizer.report.html_words import Words
 DAY_S = 86_400
 TEXT_CHARS = 400
 """What is longer, such as the reason of a pause, is cut."""
-_MOST_DECIMALS = 5
 _TICK_STEPS_S = (600, 1800, 3600, 10_800, 21_600, 43_200, DAY_S, 2 * DAY_S, 7 * DAY_S, 14 * DAY_S)
 _MOST_TICKS = 8
 _TOPS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -29,50 +27,14 @@ def safe(text: str) -> str:
     return escape(plain if len(plain) <= TEXT_CHARS else plain[:TEXT_CHARS] + "…")
 
 
-def percent(ratio: float | None, decimals: int = 1) -> str:
-    """`40.2 %`; a dash where unknown. A whole number of a target stays whole."""
-    return UNKNOWN if ratio is None else f"{100 * ratio:.{decimals}f} %"
-
-
 def tied(text: str) -> str:
     """Percent signs that stay on the line of their number."""
     return text.replace(" %", "\u00a0%")
 
 
-def target_text(target: float) -> str:
-    """`40 %`, `32.5 %`: without needless zeros."""
-    return f"{round(100 * target, 4):g} %"
-
-
-def beside(ratio: float, target: float, met: bool) -> str:
-    """A figure with as many decimals as it takes to show on which side of the target it is."""
-    for decimals in range(1, _MOST_DECIMALS):
-        shown = float(f"{100 * ratio:.{decimals}f}")
-        if (shown >= round(100 * target, 4)) == met:
-            return percent(ratio, decimals)
-    return percent(ratio, _MOST_DECIMALS)
-
-
-def judged(figure: Figure | None, target: float, met: bool | None) -> str:
-    """A judged figure beside its verdict; a dash where there is none."""
-    if figure is None or figure.ratio is None:
-        return UNKNOWN
-    return percent(figure.ratio) if met is None else beside(figure.ratio, target, met)
-
-
-def weak(figure: Figure | None) -> bool:
-    """Whether it is a figure of too little of its window."""
-    return figure is not None and figure.ratio is not None and figure.coverage < COVERAGE_ENOUGH
-
-
 def amount(value: float) -> str:
     """A count or a size with at most three decimals' worth: `16`, `1.9`, `0.25`."""
     return f"{value:.0f}" if value >= 100 or value == round(value) else f"{value:.3g}"
-
-
-def total_of(organic: float | None, own: float | None) -> float | None:
-    """The sum; None unless both are known."""
-    return None if organic is None or own is None else organic + own
 
 
 def moment(utc_s: float) -> datetime | None:

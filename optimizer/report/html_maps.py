@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from optimizer.report.account import ResourceAccount
-from optimizer.report.html_figures import percent, target_text, top
+from optimizer.report.html_figures import top
 from optimizer.report.html_plot import (
     across,
     grid,
@@ -19,6 +19,7 @@ from optimizer.report.html_plot import (
     stretched,
 )
 from optimizer.report.html_words import Words
+from optimizer.report.percents import percent, target_text
 
 _HEIGHT_PX = 140
 _HEAD_PX = 16

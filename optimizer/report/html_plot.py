@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from optimizer.report.html_figures import percent
+from optimizer.report.percents import percent
 
 FINE = 1000
 """Height of the inner drawing's coordinates; its bottom is 0 % and its top the axis' end."""

@@ -11,19 +11,15 @@ from optimizer.report.html_events import Lane
 from optimizer.report.html_figures import (
     DAY_S,
     amount,
-    beside,
-    judged,
     lasting,
-    percent,
-    target_text,
     thinned,
     tied,
-    weak,
 )
 from optimizer.report.html_maps import distribution, heat_maps
 from optimizer.report.html_plot import across
 from optimizer.report.html_timeline import drawn, timeline
 from optimizer.report.html_words import Words
+from optimizer.report.percents import beside, judged, percent, target_text
 
 LAST_DAY_OVER_DAYS = 2
 """In a shorter period the last day is seen well enough."""
@@ -42,6 +38,8 @@ def statistic_words(of: ResourceAccount, words: Words) -> str:
 def heading(of: ResourceAccount, words: Words) -> str:
     """`CPU: mean of 30 days 40.2 % ≥ 40 %, met`."""
     name, target = words.resources[of.resource], target_text(of.target_ratio)
+    if of.left_out:
+        return words.heading_absent.format(resource=name, why=absent_words(of, words))
     if not of.judged:
         return words.heading_not_judged.format(resource=name, figure=percent(of.total_ratio))
     statistic = statistic_words(of, words)
@@ -53,27 +51,39 @@ def heading(of: ResourceAccount, words: Words) -> str:
         figure=beside(of.figure.ratio, of.target_ratio, of.met),
         sign="≥" if of.met else "<",
         target=target,
-        verdict=verdict_word(of.met, words),
+        verdict=verdict_word(of.met, of.certain, words),
     )
+
+
+def absent_words(of: ResourceAccount, words: Words) -> str:
+    """Why there is nothing to judge."""
+    return words.absent.get(of.absent or "", words.unknown)
 
 
 def badge(of: ResourceAccount, words: Words) -> str:
     """The verdict as a word with its sign and colour."""
     if not of.judged:
         return f'<span class="badge open">{words.not_judged}</span>'
-    word = f"{SIGNS[of.met]} {verdict_word(of.met, words)}"
-    return f'<span class="badge {CLASSES[of.met]}">{word}</span>'
+    word = f"{SIGNS[of.met]} {verdict_word(of.met, of.certain, words)}"
+    return f'<span class="badge {badge_kind(of.met, of.certain)}">{word}</span>'
+
+
+def badge_kind(met: bool | None, certain: bool) -> str:
+    """The classes of a badge: without a ground and dashed where the verdict is open."""
+    return CLASSES[met] + " weak" * (met is not None and not certain)
 
 
 def card(account: Account, of: ResourceAccount, words: Words) -> str:
     """The figure that counts, and a bar of what it is made of, for the top of the page."""
     if not of.judged:
         figure, below = percent(of.total_ratio), words.mean
+        if of.left_out:
+            below = absent_words(of, words)
     else:
         figure = judged(of.figure, of.target_ratio, of.met)
         target = words.target_label.format(target=target_text(of.target_ratio))
         below = f"{statistic_words(of, words)} · {target}"
-    if of.judged and weak(of.figure):
+    if of.judged and of.weak:
         below += f'</p><p class="note">{_between(of, words.card_bounds)}'
     return tied(
         f'<a class="card" href="#{of.resource.value}"><h2>{words.resources[of.resource]}'
@@ -148,7 +158,7 @@ def _without_us(of: ResourceAccount, words: Words) -> str:
 def _bounds(of: ResourceAccount, words: Words) -> str:
     """Between what the figure lies, where too little of its window is known."""
     figure, target = of.figure, of.target_ratio
-    if not of.judged or not weak(figure):
+    if not of.judged or not of.weak:
         return ""
     said = _between(of, words.bounds)
     if figure.low >= target:

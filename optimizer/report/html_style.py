@@ -106,6 +106,7 @@ stroke-linejoin:round}
 .stop{fill:var(--soft)}.pause{fill:var(--pause)}.maint{fill:var(--maint)}.press{fill:var(--bad)}
 .event{fill:var(--soft)}.fault{fill:var(--bad);stroke:var(--ink)}
 .heat rect,.strip rect{stroke:var(--paper);stroke-width:1}
+.strip .weak{fill-opacity:.3;stroke:currentColor;stroke-dasharray:2 2}
 .q-total{fill:var(--total)}.q-organic{fill:var(--organic)}
 .keys{display:flex;flex-wrap:wrap;gap:.1rem 1.1rem;align-items:center;margin-bottom:.5rem}
 .below{margin:.3rem 0 0 3.6rem}
@@ -119,6 +120,7 @@ font-size:.875rem}
 .cal b,.cal i{font-weight:600;font-style:normal}
 .cal i{float:right}
 .weak{outline:1px dashed;outline-offset:-1px}
+.badge.weak{background:none}
 .cal b{display:block;clear:both;white-space:nowrap}
 .long{grid-template-columns:minmax(0,1fr);gap:.6rem}
 .long div{display:grid;grid-template-columns:10rem minmax(0,1fr);gap:1rem}

@@ -8,13 +8,10 @@ from optimizer.report.account import ResourceAccount, Stretch
 from optimizer.report.html_events import Lane
 from optimizer.report.html_figures import (
     DAY_S,
-    percent,
     stamp,
-    target_text,
     thinned,
     ticks,
     top,
-    total_of,
 )
 from optimizer.report.html_plot import (
     across,
@@ -28,6 +25,7 @@ from optimizer.report.html_plot import (
     stretched,
 )
 from optimizer.report.html_words import Words
+from optimizer.report.percents import percent, target_text
 
 POINTS = 360
 """Steps over the period: one is about a pixel wide on a phone, and two or three on a desk."""
@@ -62,7 +60,7 @@ def drawn(
     """A figure of stretches of equal length; without a target line where the target is 0."""
     if not stretches:
         return f'<p class="note">{words.gap}</p>'
-    totals = [total_of(one.organic_ratio, one.own_ratio) for one in stretches]
+    totals = [one.total_ratio for one in stretches]
     organic = [
         None if total is None else one.organic_ratio
         for one, total in zip(stretches, totals, strict=True)

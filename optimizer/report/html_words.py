@@ -28,10 +28,14 @@ class Words:
     all_utc: str
     met: str
     not_met: str
+    met_so_far: str
+    not_met_so_far: str
     unknown: str
     not_judged: str
     policy_met: str
     policy_not_met: str
+    policy_met_so_far: str
+    policy_not_met_so_far: str
     policy_unknown: str
     resources: Mapping[Resource, str]
     statistics: Mapping[str, str]
@@ -40,6 +44,8 @@ class Words:
     heading: str
     heading_unknown: str
     heading_not_judged: str
+    heading_absent: str
+    absent: Mapping[str, str]
     target: str
     target_label: str
     without_us_met: str
@@ -83,6 +89,8 @@ class Words:
     days: str
     days_note: str
     weak: str
+    faint: str
+    earlier: str
     window_known: str
     card_bounds: str
     figures: str
@@ -117,6 +125,8 @@ class Words:
     size: str
     combination: str
     gap_policy: str
+    slots: str
+    slots_say: str
     policies: Mapping[str, str]
     sizes: Mapping[str, str]
     strategies: Mapping[str, str]
@@ -131,10 +141,14 @@ EN = Words(
     all_utc="all times are UTC",
     met="met",
     not_met="not met",
+    met_so_far="met so far",
+    not_met_so_far="not met so far",
     unknown="unknown",
     not_judged="not judged",
     policy_met="Policy met",
     policy_not_met="Policy not met",
+    policy_met_so_far="Policy met so far",
+    policy_not_met_so_far="Policy not met so far",
     policy_unknown="Not known whether the policy is met",
     resources={Resource.CPU: "CPU", Resource.MEMORY: "Memory", Resource.DISK: "Disk"},
     statistics={"mean": "mean", "peak": "peak"},
@@ -143,6 +157,11 @@ EN = Words(
     heading="{resource}: {statistic} {figure} {sign} {target}, {verdict}",
     heading_unknown="{resource}: {statistic} unknown, target {target}",
     heading_not_judged="{resource}: not judged by this policy, mean {figure}",
+    heading_absent="{resource}: not judged, {why}",
+    absent={
+        "no_data_disk": "this host has no data disk (DATA_DISK_ONLY)",
+        "no_disk": "this host has no eligible disk",
+    },
     target="target",
     target_label="target {target}",
     without_us_met="The organic load alone: {figure}, which meets the target too.",
@@ -188,6 +207,9 @@ EN = Words(
     days="Verdict of each day",
     days_note="the judged figure of the window that ends with the day",
     weak="dashed: less than 95 % of its window known",
+    faint="grey with a figure: less than half of its window known, the verdict is open",
+    earlier="The history is kept for one judged window: those of earlier days begin before it, "
+    "and are known in part.",
     window_known="window known",
     card_bounds="known {coverage}: between {low} and {high}",
     figures="Figures of each day",
@@ -228,6 +250,9 @@ EN = Words(
     size="size of the host",
     combination="resources count",
     gap_policy="missing minutes",
+    slots="judged slots",
+    slots_say="{seconds} s; neighbouring rows are averaged into a slot first, so percentiles and "
+    "peaks are of these means and not of single rows",
     policies={},
     sizes={"small": "small host", "medium": "medium host", "large": "large host"},
     strategies={

@@ -16,10 +16,14 @@ ZH = Words(
     all_utc="所有时间均为 UTC",
     met="达标",
     not_met="未达标",
+    met_so_far="目前达标",
+    not_met_so_far="目前未达标",
     unknown="未知",
     not_judged="不考核",
     policy_met="符合策略要求",
     policy_not_met="不符合策略要求",
+    policy_met_so_far="目前符合策略要求（目前达标）",
+    policy_not_met_so_far="目前不符合策略要求（目前未达标）",
     policy_unknown="无法判断是否符合策略要求",
     resources={Resource.CPU: "CPU", Resource.MEMORY: "内存", Resource.DISK: "磁盘"},
     statistics={"mean": "均值", "peak": "峰值"},
@@ -28,6 +32,11 @@ ZH = Words(
     heading="{resource}：{statistic} {figure} {sign} {target}，{verdict}",
     heading_unknown="{resource}：{statistic} 未知，目标 {target}",
     heading_not_judged="{resource}：本策略不考核，均值 {figure}",
+    heading_absent="{resource}：不考核，{why}",
+    absent={
+        "no_data_disk": "本机没有数据盘（DATA_DISK_ONLY）",
+        "no_disk": "本机没有符合条件的磁盘",
+    },
     target="目标",
     target_label="目标 {target}",
     without_us_met="仅业务负载：{figure}，同样达标。",
@@ -72,6 +81,8 @@ ZH = Words(
     days="每日结论",
     days_note="截至当日的考核窗口的数值",
     weak="虚线：考核窗口中有数据的部分不足 95 %",
+    faint="灰色数值：考核窗口中有数据的部分不足一半，结论未定",
+    earlier="历史记录只保留一个考核窗口的时长：更早日期的考核窗口始于其前，因此只有部分数据。",
     window_known="窗口有数据",
     card_bounds="有数据 {coverage}：介于 {low} 与 {high} 之间",
     figures="每日数据",
@@ -129,6 +140,9 @@ ZH = Words(
     size="主机规格",
     combination="各资源如何合并",
     gap_policy="缺失的分钟",
+    slots="考核时段",
+    slots_say="{seconds} 秒；相邻记录先在每个时段内取平均，百分位数和峰值取自这些平均值，"
+    "而非单条记录",
     policies={
         "regulated-cloud": "MONITOR_PERIOD_DAYS 天内 CPU、内存、磁盘的均值：不超过 "
         "SMALL_MEMORY_MAX（8 GB）的主机至少 TARGET_UTILIZATION_SMALL（25 %），不小于 "

@@ -8,8 +8,9 @@ from optimizer.control.estimate import used_bytes
 from optimizer.control.spread import INODE_FLOOR_RATIO, room_of
 from optimizer.counters import CpuCapacity, DiskCounters, Reading
 from optimizer.model import Decision, Reason, Resource, Utilisation
-from optimizer.orders import HostClass, Inhibit, Maintenance, MemoryMetric, Policy, Span
+from optimizer.orders import HostClass, Maintenance, MemoryMetric, Policy
 from optimizer.outcome import ClockStep, CycleReport, Outlook, PeriodMean, StresserState
+from optimizer.report.orders_facts import inhibit_facts, maintenance_facts
 
 VERSION = 1
 """Of the document's shape; raised when a field changes its meaning."""
@@ -263,39 +264,6 @@ def _filesystems(report: CycleReport) -> list[dict[str, object]]:
             }
         )
     return found
-
-
-def inhibit_facts(order: Inhibit | None) -> dict[str, object] | None:
-    """The order not to load that is in force, as the document says it."""
-    if order is None:
-        return None
-    return {
-        "reason": order.reason,
-        "by": order.by,
-        "until_utc_s": order.until_utc_s,
-        "since_utc_s": order.since_utc_s,
-        "scheduled": order.scheduled,
-    }
-
-
-def maintenance_facts(maintenance: Maintenance) -> dict[str, object]:
-    """The maintenance window that runs, and the start that comes next, as the document says it."""
-
-    def span(of: Span | None) -> dict[str, object] | None:
-        if of is None:
-            return None
-        return {
-            "window": of.window,
-            "start_utc_s": of.start_utc_s,
-            "until_utc_s": of.until_utc_s,
-            "local": of.local,
-        }
-
-    return {
-        "running": span(maintenance.running),
-        "lifted": maintenance.lifted,
-        "next": span(maintenance.next),
-    }
 
 
 def _rounded(ratio: float | None) -> float | None:

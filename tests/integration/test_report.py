@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from optimizer.model import Reason
 from optimizer.outcome import Event, EventKind, Record
 from tests.histories import record, written
 from tests.rig import daemon, environment, eventually, optimizer
@@ -50,7 +51,7 @@ def test_the_report_is_printed_and_written(folder: Path) -> None:
     """In words, as CSV and JSON, to files and to the standard output; all say the same."""
     shown = report(folder)
     assert shown.returncode == 0, shown.stderr
-    assert "verdict  MET (cpu met, memory met)" in shown.stdout
+    assert "verdict  MET so far (cpu met so far, memory met so far)" in shown.stdout
     assert "own load" in shown.stdout
     assert "events   1 " in shown.stdout
     assert "last 24 h" in shown.stdout
@@ -79,6 +80,8 @@ def test_the_report_is_printed_and_written(folder: Path) -> None:
         (("--days", "1e9"), "up to 366"),
         (("--days", "week"), "write for example 7"),
         (("--csv", "-", "--json", "-"), "only one"),
+        (("--lang", "zh"), "--lang zh is the language of --html"),
+        (("--csv", "a", "--json", "./a"), "--csv and --json name the same file, ./a"),
     ],
 )
 def test_wrong_words_are_refused(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
@@ -101,6 +104,19 @@ def test_what_cannot_be_written_is_left_as_it_is(folder: Path) -> None:
         assert said in done.stderr
         assert "Traceback" not in done.stderr
     assert not device.is_file()
+
+
+def test_a_page_for_a_pipe_is_utf_8(folder: Path) -> None:
+    """Whatever the encoding of the terminal: the page says itself that it is UTF-8."""
+    words = ["report", "--html", "-", "--lang", "zh", "--set", f"WORKSPACE_DIR={folder}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "optimizer", *words],
+        capture_output=True,
+        timeout=60,
+        check=True,
+        env={**environment(), "PYTHONIOENCODING": "latin-1"},
+    )
+    assert "资源利用率</h1>" in done.stdout.decode("utf-8")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="symbolic links need rights there")
@@ -165,6 +181,22 @@ def test_a_history_of_the_first_schema_is_read(tmp_path: Path) -> None:
     assert "last 24 h" in shown.stdout
 
 
+def test_the_newest_row_tells_that_there_is_no_data_disk(tmp_path: Path) -> None:
+    """Its reason, not that of an older row; the verdict is over the CPU and the memory then."""
+    now_s = time.time()
+    rows = [
+        record(now_s - 3600 * k, 3600.0, cpu=(0.4, 0.3), memory=(0.5, 0.1), disk_reason=reason)
+        for k, reason in zip(
+            range(720, -1, -1), [Reason.HOLDING] * 720 + [Reason.NO_DATA_DISK], strict=True
+        )
+    ]
+    written(tmp_path / "state" / "history.sqlite3", rows)
+    targets = ("TARGET_CPU=25", "TARGET_MEMORY=25", "TARGET_DISK=25", f"WORKSPACE_DIR={tmp_path}")
+    done = optimizer("report", *(word for one in targets for word in ("--set", one)))
+    assert "verdict  MET (cpu met, memory met; disk not judged)" in done.stdout
+    assert "not judged: this host has no data disk (DATA_DISK_ONLY)" in done.stdout
+
+
 def test_a_broken_configuration_is_said_and_the_good_part_used(folder: Path) -> None:
     """As for all commands that only look."""
     env = folder / "bad.env"
@@ -172,7 +204,7 @@ def test_a_broken_configuration_is_said_and_the_good_part_used(folder: Path) -> 
     done = optimizer("report", "--config", str(env), "--set", f"WORKSPACE_DIR={folder}")
     assert done.returncode == 0, done.stderr
     assert "the configuration has faults" in done.stderr
-    assert "target 12.0 %" in done.stdout
+    assert "target 12 %" in done.stdout
     assert optimizer("report", "--set", "nonsense").returncode == EXIT_CONFIG
 
 

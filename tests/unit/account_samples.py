@@ -103,6 +103,9 @@ def resource(
         figure=judged,
         organic_figure=figure(organic),
         met=judged.meets(target) if statistic else None,
+        certain=statistic is not None and judged.settles(target),
+        absent=None,
+        slot_s=60.0,
         capacity={Resource.CPU: 16, Resource.MEMORY: 64 * 2**30, Resource.DISK: 500 * 2**30}[which],
         total_ratio=mean(totals),
         organic_ratio=mean(organic),
@@ -156,6 +159,7 @@ def _days(load: Load, start_s: float, target: float | None) -> list[Day]:
                 coverage=one.coverage,
                 figure=figure,
                 met=figure.meets(target) if figure and target is not None else None,
+                certain=figure is not None and target is not None and figure.settles(target),
             )
         )
         at += DAY_S
@@ -206,6 +210,7 @@ def account(
         days=days,
         of=of,
         met=False if False in judged else None if None in judged else True,
+        certain=all(one.certain for one in of if one.statistic),
         events=events,
     )
 

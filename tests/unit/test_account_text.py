@@ -16,9 +16,10 @@ from optimizer.outcome import Columns, Event, EventKind
 from optimizer.report import grid, rightsizing
 from optimizer.report.account import Account
 from optimizer.report.account_json import COLUMNS, SCHEMA, VERSION, document, table
-from optimizer.report.account_text import Style, text
+from optimizer.report.account_text import text
 from optimizer.report.assemble import Subject, assemble, verdict
 from optimizer.report.spark import ASCII, BLOCKS, Piece, columns, last_day, line, shows_blocks
+from optimizer.report.text_style import Style
 from optimizer.report.windowed import Windows
 from tests.fakes import policy
 
@@ -38,6 +39,7 @@ def account(
     days: float = 30.0,
     rules: Policy | None = None,
     events: tuple[Event, ...] = (),
+    disk_reason: str | None = None,
 ) -> Account:
     """Of rows (end, length, total and own of the CPU); the memory is always at 50 %, own 20 %."""
 
@@ -54,6 +56,7 @@ def account(
                 memory=triples([None if row[2] is None else (0.5, 0.2) for row in rows]),
                 disk=triples([None for _ in rows]),
             ),
+            disk_reason=disk_reason,
         ),
         events,
         Subject(
@@ -102,7 +105,9 @@ def test_one_row_is_told_with_its_bounds() -> None:
     assert found.of.cpu.figure.ratio == pytest.approx(0.5)
     shown = text(found, Style(width=200))
     assert "coverage 0.0 %, so it lies between 0.0 % and 100.0 % whatever" in shown
-    assert "2026-02-16  50.0%  50.0% met*" in shown
+    assert "2026-02-16  50.0%  50.0% met so far*" in shown
+    assert "2026-02-16  50.0%  50.0% met*" in text(found, Style(width=60))
+    assert "2026-02-16  50.0% met*" in text(found, Style(width=50))
 
 
 def test_a_month_is_summed_up() -> None:
@@ -122,7 +127,7 @@ def test_a_month_is_summed_up() -> None:
     assert of.days[-1].start_utc_s == 20_500 * DAY_S
     assert of.days[-1].coverage == pytest.approx(1.0)
     shown = text(found, Style(width=200))
-    assert "mean of 30 d 29.9 %, target 25.0 %: met; coverage 100.0 %" in shown
+    assert "mean of 30 d 29.9 %, target 25 %: met; coverage 100.0 %" in shown
     assert "own load 568.0 core-hours" in shown
     assert "1 (`optimizer history events` lists them): 1 paused" in shown
     assert "watched only: the target is 0" in shown
@@ -171,20 +176,23 @@ def test_others_never_use_less_than_nothing() -> None:
     assert found.distribution[0].organic == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [60, 70, 80, 120])
 def test_no_line_is_longer_than_the_terminal(width: int) -> None:
     """At the usual widths, with the longest words in it."""
     found = account(hours(720, (1.0, 1.0)))
     for blocks in (True, False):
         shown = text(found, Style(width=width, blocks=blocks))
+        short = account(hours(24, (0.3, 0.0)), rules=policy(cpu=0.25, memory=0.4, disk=0.25))
+        shown += text(short, Style(width=width, blocks=blocks))
         assert max(len(one) for one in shown.splitlines()) <= width
         assert shown.isascii() is not blocks
 
 
 def test_colours_only_where_they_are_wanted() -> None:
     """The verdicts are green and red in a terminal."""
-    found = account(hours(24, (0.1, 0.0)))
+    found = account(hours(720, (0.1, 0.0)))
     assert "\x1b[31mNOT met (cpu NOT met, memory met)\x1b[0m" in text(found, Style(colour=True))
+    assert "\x1b" not in text(account(hours(24, (0.1, 0.0))), Style(colour=True)), "it is open"
     assert "\x1b" not in text(found, Style())
 
 
@@ -202,8 +210,9 @@ def test_the_verdict_follows_the_combination() -> None:
         (): (None, None),
     }
     for judged, (wants_all, wants_one) in cases.items():
-        assert verdict(every, judged) is wants_all
-        assert verdict(any_one, judged) is wants_one
+        found = [one.met for one in judged]
+        assert verdict(every, found) is wants_all
+        assert verdict(any_one, found) is wants_one
 
 
 def test_a_percentile_of_its_own_window_is_judged() -> None:
@@ -229,6 +238,63 @@ def test_the_window_moves_on_when_samples_stop() -> None:
     goes_on = account([(NOW_S - 65.0, 3600.0, (0.5, 0.0))], days=1)
     assert goes_on.of.cpu.figure.coverage == pytest.approx(59 / 43_200)
     assert goes_on.of.cpu.last_day[-1].coverage == pytest.approx(235 / 300)
+
+
+def test_an_open_verdict_is_one_so_far() -> None:
+    """A day at 30 % of thirty: the target of 25 % is met so far, everywhere; 96 % known is met."""
+    short, full = account(hours(24, (0.3, 0.0))), account(hours(694, (0.3, 0.0)))
+    shown = text(short, Style(width=200))
+    assert "verdict  MET so far (cpu met so far, memory met so far)" in shown
+    assert "target 25 %: met so far; coverage 3.3 %, so it lies between" in shown
+    assert "* so far: less than 95 % of the window is known" in shown
+    assert "verdict  MET (cpu met, memory met)" in text(full, Style(width=200))
+    assert "target 25 %: met; coverage 96.4 %\n" in text(full, Style(width=200))
+    assert "The history is kept for one judged window" in text(full, Style(width=200))
+    for found, certain in ((short, False), (full, True)):
+        read = json.loads(document(found))
+        assert (read["met"], read["certain"]) == (True, certain)
+        cpu = read["of"]["cpu"]
+        assert (cpu["certain"], cpu["days"][-1]["certain"]) == (certain, certain)
+        assert cpu["slot_s"] == 60
+        last = list(csv.DictReader(io.StringIO(table(found))))[-3]
+        assert (last["met"], last["certain"]) == ("yes", "yes" if certain else "no")
+    assert "slots of 60 s" in " ".join(shown.split())
+
+
+def test_bounds_on_one_side_of_the_target_settle_the_verdict() -> None:
+    """20 of 30 days at 90 %: at least 60 % whatever the others were; then the verdict stands."""
+    found = account(hours(480, (0.9, 0.0)))
+    assert (found.of.cpu.weak, found.of.cpu.certain, found.of.memory.certain) == (True, True, False)
+    assert (found.met, found.certain) == (True, False)
+    missed = account(hours(480, (0.05, 0.0)), rules=policy(cpu=0.5, memory=0.2, disk=0.0))
+    assert (missed.met, missed.certain) == (False, True), "one that is missed decides"
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("no_data_disk", "not judged: this host has no data disk (DATA_DISK_ONLY)"),
+        ("no_disk", "not judged: this host has no eligible disk"),
+    ],
+)
+def test_a_host_without_a_data_disk_can_meet_its_policy(reason: str, said: str) -> None:
+    """The verdict is over the others, and says so; a disk that failed stays unknown."""
+    rules = policy(cpu=0.25, memory=0.4, disk=0.25)
+    found = account(hours(720, (0.3, 0.1)), rules=rules, disk_reason=reason)
+    assert (found.met, found.certain, found.of.disk.absent) == (True, True, reason)
+    shown = text(found, Style(width=120))
+    assert "verdict  MET (cpu met, memory met; disk not judged)" in shown
+    assert f"disk     {said}" in shown
+    failed = account(hours(720, (0.3, 0.1)), rules=rules, disk_reason="no_reading")
+    assert (failed.met, failed.of.disk.absent) == (None, None)
+    assert "disk unknown" in text(failed, Style(width=120))
+
+
+def test_a_figure_is_never_rounded_over_its_verdict() -> None:
+    """24.998 % of 25 % are shown so, in the line of the resource and in the table."""
+    shown = text(account(hours(720, (0.24998, 0.1))), Style(width=120))
+    assert "mean of 30 d 24.998 %, target 25 %: NOT met" in shown
+    assert " 24.998% NOT met" in shown
 
 
 def test_csv_has_the_documented_columns() -> None:

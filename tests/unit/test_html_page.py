@@ -176,12 +176,14 @@ def test_the_verdicts_come_first() -> None:
         account.of.cpu,
         figure=Figure(ratio=0.4024, low=0.39, high=0.41, coverage=0.98),
         met=True,
+        certain=True,
     )
     missed = replace(
         account.of.memory,
         figure=Figure(ratio=0.39996, low=0.3, high=0.5, coverage=0.9),
         organic_figure=Figure(ratio=0.125, low=0.1, high=0.2, coverage=0.9),
         met=False,
+        certain=False,
     )
     watched = replace(account.of.disk, total_ratio=0.4104)
     text = plain(
@@ -189,14 +191,29 @@ def test_the_verdicts_come_first() -> None:
     )
     assert "<h2>CPU: mean of 30 days 40.2 % ≥ 40 %, met</h2>" in text
     # 40.0 % would look like a target that is met: two more decimals tell.
-    assert "<h2>Memory: mean of 30 days 39.996 % &lt; 40 %, not met</h2>" in text
+    assert "<h2>Memory: mean of 30 days 39.996 % &lt; 40 %, not met so far</h2>" in text
     assert "<h2>Disk: not judged by this policy, mean 41.0 %</h2>" in text
-    assert "✕ Policy not met" in text
+    assert '<span class="badge bad weak">✕ Policy not met so far</span>' in text
+    assert '<span class="badge bad weak">✕ not met so far</span>' in text
+    assert '<span class="badge ok">✓ met</span>' in text
     assert "The organic load alone: 12.5 %, which would not meet the target." in text
     # Coverage 98 % needs no bounds, 90 % does, and a disk that is not judged has none.
     assert text.count("of the judged window is known.") == 1
     assert "lies between 30.0 % and 50.0 %: they could turn the verdict." in text
     assert text.count("known 90.0 %: between 30.0 % and 50.0 %") == 1, "in the card, too"
+
+
+def test_a_host_without_a_data_disk_is_told_of() -> None:
+    """In the headline, the badge and the heading, in both languages."""
+    account = samples.lasting(30)
+    disk = replace(samples.empty().of.disk, absent="no_data_disk")
+    account = replace(account, of=replace(account.of, disk=disk))
+    text = plain(account)
+    assert "✓ Policy met</span>" in text
+    assert "Disk: not judged, this host has no data disk (DATA_DISK_ONLY)</span>" in text
+    assert "<h2>Disk: not judged, this host has no data disk (DATA_DISK_ONLY)</h2>" in text
+    assert "磁盘：不考核，本机没有数据盘（DATA_DISK_ONLY）" in page(account, "zh")
+    assert "judged slots</dt><dd>60 s; neighbouring rows are averaged" in text
 
 
 def test_bounds_tell_what_the_missing_minutes_could_do() -> None:

@@ -17,10 +17,8 @@ from optimizer.report.html_events import lane, listed, spans
 from optimizer.report.html_figures import (
     DAY_S,
     amount,
-    beside,
     lasting,
     safe,
-    target_text,
     thinned,
     ticks,
     top,
@@ -31,6 +29,7 @@ from optimizer.report.html_sections import statistic_words
 from optimizer.report.html_timeline import drawn
 from optimizer.report.html_words import EN
 from optimizer.report.html_words_zh import ZH
+from optimizer.report.percents import beside, target_text
 from tests.unit import account_samples as samples
 from tests.unit.account_samples import END_S
 
@@ -258,11 +257,31 @@ def test_a_day_judged_by_too_little_is_dashed() -> None:
     """Coverage of 94 % of its window: outlined and explained, and a figure in the table."""
     of = samples.lasting(30).of.cpu
     figure = Figure(ratio=0.41, low=0.38, high=0.44, coverage=0.94)
-    of = replace(of, days=(replace(of.days[0], figure=figure), *of.days[1:]))
+    day = replace(of.days[0], figure=figure, certain=False)
+    of = replace(of, days=(day, *of.days[1:]))
     assert calendar(of, EN).count('<td class="ok weak">') == 1
+    assert calendar(of, EN).count('<span class="said">met so far</span>') == 1
+    assert EN.earlier in calendar(of, EN)
+    assert EN.faint not in calendar(of, EN)
     assert EN.weak in calendar(of, EN)
     assert "<td>94.0 %</td>" in figures(of, EN)
     assert EN.weak not in calendar(samples.lasting(30).of.cpu, EN)
+
+
+@pytest.mark.parametrize("days", [30, 366])
+def test_a_day_judged_by_less_than_half_has_no_colour(days: float) -> None:
+    """Coverage of 49 %: grey with its figure, unless no unknown minute could turn the verdict."""
+    of = samples.lasting(days).of.cpu
+    open_ = Figure(ratio=0.41, low=0.2, high=0.71, coverage=0.49)
+    sure = Figure(ratio=0.99, low=0.48, high=0.99, coverage=0.49)
+    first = replace(of.days[0], figure=open_, certain=False)
+    second = replace(of.days[1], figure=sure, certain=True)
+    shown = calendar(replace(of, days=(first, second, *of.days[2:])), EN)
+    assert shown.count('class="open weak"') == 1
+    assert shown.count('class="ok weak"') == 1
+    assert EN.faint in shown
+    assert EN.weak in shown
+    assert EN.faint not in calendar(of, EN)
 
 
 def test_a_year_is_a_strip_of_weeks() -> None:
