@@ -16,7 +16,7 @@ from optimizer.report.account import Account
 from optimizer.report.html_days import SIGNS
 from optimizer.report.html_events import lane, listed
 from optimizer.report.html_figures import DAY_S, lasting, safe, stamp
-from optimizer.report.html_sections import absent_words, badge_kind, card, section
+from optimizer.report.html_sections import badge_kind, card, heading, section
 from optimizer.report.html_style import STYLE
 from optimizer.report.html_words import Words
 from optimizer.report.html_words_zh import LANGUAGES
@@ -91,12 +91,8 @@ def _head(account: Account, title: str, words: Words) -> str:
 
 def _left_out(account: Account, words: Words) -> str:
     """Which resources the verdict is not over, and why."""
-    return "".join(
-        f' <span class="note">{words.resources[one.resource]}: {words.not_judged}, '
-        f"{absent_words(one, words)}</span>"
-        for one in account.of
-        if one.left_out
-    )
+    said = (heading(one, words) for one in account.of if one.left_out)
+    return "".join(f' <span class="note">{safe(one)}</span>' for one in said)
 
 
 def _rightsizing(account: Account, language: str, words: Words) -> str:

@@ -39,7 +39,7 @@ def heading(of: ResourceAccount, words: Words) -> str:
     """`CPU: mean of 30 days 40.2 % ≥ 40 %, met`."""
     name, target = words.resources[of.resource], target_text(of.target_ratio)
     if of.left_out:
-        return words.heading_absent.format(resource=name, why=absent_words(of, words))
+        return words.heading_absent.format(resource=name, why=_absent(of, words))
     if not of.judged:
         return words.heading_not_judged.format(resource=name, figure=percent(of.total_ratio))
     statistic = statistic_words(of, words)
@@ -55,7 +55,7 @@ def heading(of: ResourceAccount, words: Words) -> str:
     )
 
 
-def absent_words(of: ResourceAccount, words: Words) -> str:
+def _absent(of: ResourceAccount, words: Words) -> str:
     """Why there is nothing to judge."""
     return words.absent.get(of.absent or "", words.unknown)
 
@@ -75,10 +75,13 @@ def badge_kind(met: bool | None, certain: bool) -> str:
 
 def card(account: Account, of: ResourceAccount, words: Words) -> str:
     """The figure that counts, and a bar of what it is made of, for the top of the page."""
+    if of.left_out:
+        return (
+            f'<a class="card" href="#{of.resource.value}"><h2>{words.resources[of.resource]}'
+            f'{badge(of, words)}</h2><p class="note">{_absent(of, words)}</p></a>'
+        )
     if not of.judged:
         figure, below = percent(of.total_ratio), words.mean
-        if of.left_out:
-            below = absent_words(of, words)
     else:
         figure = judged(of.figure, of.target_ratio, of.met)
         target = words.target_label.format(target=target_text(of.target_ratio))
@@ -120,6 +123,8 @@ def _stack(of: ResourceAccount) -> str:
 def section(account: Account, of: ResourceAccount, lane: Lane, words: Words) -> str:
     """All about one resource."""
     name = words.resources[of.resource]
+    if of.left_out:
+        return f'<section id="{of.resource.value}"><h2>{escape(heading(of, words))}</h2></section>'
     last = ""
     if account.days > LAST_DAY_OVER_DAYS and of.last_day:
         label = f"{name}, {words.last_day}"

@@ -212,6 +212,7 @@ def test_a_host_without_a_data_disk_is_told_of() -> None:
     assert "✓ Policy met</span>" in text
     assert "Disk: not judged, this host has no data disk (DATA_DISK_ONLY)</span>" in text
     assert "<h2>Disk: not judged, this host has no data disk (DATA_DISK_ONLY)</h2>" in text
+    assert text.count('class="area"') == 2 * 5, "no empty picture of the disk"
     assert "磁盘：不考核，本机没有数据盘（DATA_DISK_ONLY）" in page(account, "zh")
     assert "judged slots</dt><dd>60 s; neighbouring rows are averaged" in text
 
@@ -297,7 +298,8 @@ def contrast(one: str, other: str) -> float:
 def test_all_can_be_read_in_both_schemes(colours: dict[str, str]) -> None:
     """Text at least 4.5 to 1, what is drawn 3 to 1; organic and own differ in brightness."""
     text = [("ink", "paper"), ("soft", "paper"), ("ink", "ground"), ("soft", "ground")]
-    text += [(name, f"{name}-tint") for name in ("ok", "bad", "open")]
+    for name in ("ok", "bad", "open"):
+        text += [(name, f"{name}-tint"), (name, "paper"), (name, "ground")]
     for front, back in text:
         assert contrast(colours[front], colours[back]) >= 4.5, (front, back)
     for name in ("organic", "own", "total", "pause", "maint", "ok", "bad"):
