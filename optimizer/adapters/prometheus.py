@@ -59,8 +59,8 @@ class Prometheus:
             "query_range", {"query": query, "start": from_s, "end": to_s, "step": step_s}
         )
         try:
-            return [(one["metric"], _points(one["values"])) for one in found["result"]]
-        except (KeyError, TypeError, ValueError) as exc:
+            return [(_labels(one["metric"]), _points(one["values"])) for one in found["result"]]
+        except (KeyError, TypeError, ValueError, OverflowError) as exc:
             raise SourceError(
                 f"{self._base}: the answer is not that of Prometheus ({type(exc).__name__}: "
                 f"{exc}); is that its address?"
@@ -130,6 +130,13 @@ def checked(url: str) -> str:
             f"the address of {parts.hostname} may have neither name, password, ? nor #; {remedy}"
         )
     return url.rstrip("/")
+
+
+def _labels(metric: object) -> Mapping[str, str]:
+    """The labels of a series; raises TypeError."""
+    if not isinstance(metric, dict) or not all(isinstance(one, str) for one in metric.values()):
+        raise TypeError(f"the metric {shown(metric)} is no set of labels")
+    return metric
 
 
 def _points(values: Sequence[tuple[float, str]]) -> dict[int, float]:

@@ -239,6 +239,11 @@ def test_two_instances_of_a_name_are_refused(url: str, model: Model) -> None:
         read(Prometheus(url), asked(), START_S, START_S)
 
 
+def _series(content: bytes) -> tuple[int, dict[str, str], bytes]:
+    """An answer with one series of that metric and these values."""
+    return 200, {}, b'{"status": "success", "data": {"result": [{"metric": %b}]}}' % content
+
+
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
@@ -260,6 +265,9 @@ def test_two_instances_of_a_name_are_refused(url: str, model: Model) -> None:
             ),
             "not that of Prometheus",
         ),
+        (_series(b'[], "values": []'), "the metric \\[\\] is no set of labels"),
+        (_series(b'{"cpu": 1}, "values": []'), "not that of Prometheus"),
+        (_series(b'{}, "values": [[1e999, "1"]]'), "not that of Prometheus"),
         ((200, {"Content-Length": "99"}, b"{}"), "cannot reach|no JSON|not that of"),
     ],
 )
