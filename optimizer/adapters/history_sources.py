@@ -29,12 +29,14 @@ _HEAD_CHARS = 64
 class Found:
     """The rows of each source in the order of the command line, sysstat's files as one.
 
-    `sysstat` tells whether there were any of these.
+    `sysstat` tells whether there were any of these; `without_own` names the
+    files without columns of our own load, and these columns.
     """
 
     sources: list[Sequence[HistoryRow]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
     sysstat: bool = False
+    without_own: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
 
 
 def read_files(
@@ -63,11 +65,18 @@ def read_files(
             parsed = parse(lines_of(text), name)
             found.sources.append(parsed.rows)
             found.faults += parsed.faults
+            if not parsed.rows and not parsed.faults:
+                raise SourceError(f"{name} has no rows; was it written to its end?")
+            if parsed.without_own:
+                found.without_own.append((name, parsed.without_own))
     if found.sysstat:
         found.faults += recording.faults
-        found.sources.append(
-            sysstat_rows.rows(recording, metric=metric, count_steal=count_steal, places=places)
-        )
+        rows = sysstat_rows.rows(recording, metric=metric, count_steal=count_steal, places=places)
+        if not rows and not recording.faults:
+            raise SourceError(
+                f"{', '.join(names)}: the recording has no rows; was it written to its end?"
+            )
+        found.sources.append(rows)
     return found
 
 

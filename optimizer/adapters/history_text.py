@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from optimizer.errors import SourceError
 from optimizer.outcome import HistoryRow
@@ -23,11 +23,21 @@ _SHOWN = 40
 """So many characters of a value that is wrong are shown."""
 
 
+_OWN = (("cpu", "cpu_own"), ("memory", "memory_own"), ("disk", "disk_own"))
+_ROUNDED = 1e-6
+"""By so much our own share may be above the total, for others write fewer digits."""
+
+
 class Parsed(NamedTuple):
-    """The rows of a source in its order, and what is wrong with the others, by line."""
+    """The rows of a source in its order, and what is wrong with the others, by line.
+
+    `without_own` are the columns of our own load that count as 0, for the
+    source has none beside that of the total.
+    """
 
     rows: list[HistoryRow]
     faults: list[str]
+    without_own: tuple[str, ...] = ()
 
 
 def render(rows: Sequence[HistoryRow], kind: str) -> str:
@@ -44,17 +54,21 @@ def render(rows: Sequence[HistoryRow], kind: str) -> str:
 def parse_csv(lines: Iterable[str], name: str) -> Parsed:
     """Rows from CSV with a header; the columns in any order, those that lack are unknown.
 
+    Without a column of our own load there was none: 0 where the total is known.
     Raises SourceError when it is no such file.
     """
     reader = csv.reader(lines)
     rows: list[HistoryRow] = []
     faults: list[str] = []
+    without_own: tuple[str, ...] = ()
     try:
         header = [cell.strip() for cell in next(reader, [])]
         _check_header(header, name)
         readers = [_READERS[column] for column in header]
         width = len(header)
         places = [header.index(c) if c in header else None for c in HistoryRow._fields]
+        lacking = [(of, own) for of, own in _OWN if of in header and own not in header]
+        without_own = tuple(own for _, own in lacking)
         for cells in reader:
             if not cells:
                 continue
@@ -66,7 +80,11 @@ def parse_csv(lines: Iterable[str], name: str) -> Parsed:
                 continue
             try:
                 values = [read(cell) for read, cell in zip(readers, cells, strict=True)]
-                rows.append(_row([None if at is None else values[at] for at in places]))
+                row = _row([None if at is None else values[at] for at in places])
+                zeros: dict[str, Any] = {
+                    own: 0.0 for of, own in lacking if getattr(row, of) is not None
+                }
+                rows.append(row._replace(**zeros) if zeros else row)
             except ValueError as exc:
                 where = _where(header, readers, cells)
                 faults.append(f"{name}, line {reader.line_num}: {where}{exc}")
@@ -75,7 +93,7 @@ def parse_csv(lines: Iterable[str], name: str) -> Parsed:
             f"{name}, line {reader.line_num}: {exc}; give a file that `optimizer history export` "
             "has written"
         ) from exc
-    return Parsed(rows, faults)
+    return Parsed(rows, faults, without_own)
 
 
 def parse_jsonl(lines: Iterable[str], name: str) -> Parsed:
@@ -133,8 +151,22 @@ def _from_object(line: str) -> HistoryRow:
 
 
 def _row(values: Sequence[float | str | None]) -> HistoryRow:
-    """A row of values that were read each by its reader."""
-    return HistoryRow(*values)  # type: ignore[arg-type]
+    """A row of values that were read each by its reader; raises ValueError when they disagree.
+
+    Where there is a reason the daemon has recorded them: it reads the two
+    counters one after another, and judges by them as they are.
+    """
+    row = HistoryRow(*values)  # type: ignore[arg-type]
+    for of, total, own, reason in (
+        ("cpu", row.cpu, row.cpu_own, row.cpu_reason),
+        ("memory", row.memory, row.memory_own, row.memory_reason),
+        ("disk", row.disk, row.disk_own, row.disk_reason),
+    ):
+        if total is not None and own is not None and not reason and own > total + _ROUNDED:
+            raise ValueError(
+                f"{of}_own {own:g} is above {of} {total:g}: {of} must be the whole load, with ours"
+            )
+    return row
 
 
 def _where(

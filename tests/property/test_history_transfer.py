@@ -6,6 +6,7 @@ import random
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -27,6 +28,18 @@ RATIO = st.one_of(
     st.sampled_from([0.0, -0.0, 5e-324, 0.1 + 0.2, 1.0, 1 - 2**-53, 1e-17]),
 )
 REASON = st.one_of(st.none(), st.sampled_from([reason.value for reason in Reason]))
+
+
+def as_recorded(row: HistoryRow) -> HistoryRow:
+    """With a reason where our own load is above the total, which only the daemon's rows may be."""
+    for of in ("cpu", "memory", "disk"):
+        total, own = getattr(row, of), getattr(row, f"{of}_own")
+        if total is not None and own is not None and own > total:
+            reason: dict[str, Any] = {f"{of}_reason": Reason.HOLDING.value}
+            row = row._replace(**reason)
+    return row
+
+
 ROW = st.builds(
     HistoryRow,
     # Few seconds, so that doubles and overlaps are frequent.
@@ -45,7 +58,7 @@ ROW = st.builds(
     cpu_reason=REASON,
     memory_reason=REASON,
     disk_reason=REASON,
-)
+).map(as_recorded)
 
 
 def imported(path: Path, rows: list[HistoryRow]) -> list[HistoryRow]:

@@ -24,7 +24,7 @@ ROW = HistoryRow(
     cpu_setpoint=0.25,
     cpu_reason="holding",
 )
-HEAD = "utc_s,span_s,cpu\n"
+HEAD = "utc_s,span_s,cpu,cpu_own\n"
 
 
 def read(names: list[str]) -> list[list[HistoryRow]]:
@@ -57,33 +57,65 @@ def test_what_was_written_is_read(kind: str, parse: Callable[..., Parsed]) -> No
 
 
 def test_columns_may_lack_and_come_in_any_order() -> None:
-    """What is not told is unknown; Windows' line ends and a byte order mark do no harm."""
-    lines = lines_of("cpu, span_s,utc_s\r\n0.5,60,7\r\n\r\n")
-    assert parse_csv(lines, "x").rows == [HistoryRow(utc_s=7, span_s=60.0, cpu=0.5)]
+    """What is not told is unknown; Windows' line ends do no harm."""
+    lines = lines_of("cpu_own,cpu, span_s,utc_s\r\n0.1,0.5,60,7\r\n\r\n")
+    assert parse_csv(lines, "x") == Parsed(
+        [HistoryRow(utc_s=7, span_s=60.0, cpu=0.5, cpu_own=0.1)], []
+    )
+
+
+def test_without_a_column_of_own_load_there_was_none() -> None:
+    """0 where the total is known; an empty cell of a column that is there is unknown."""
+    text = "utc_s,span_s,cpu,memory,memory_own\n7,60,0.5,0.4,\n8,60,,0.4,0.1\n"
+    assert parse_csv(lines_of(text), "x") == Parsed(
+        [
+            HistoryRow(utc_s=7, span_s=60.0, cpu=0.5, cpu_own=0.0, memory=0.4),
+            HistoryRow(utc_s=8, span_s=60.0, memory=0.4, memory_own=0.1),
+        ],
+        [],
+        ("cpu_own",),
+    )
+
+
+@pytest.mark.parametrize("of", ["cpu", "memory", "disk"])
+def test_own_load_is_part_of_the_total(of: str) -> None:
+    """More than the total, beyond rounding, is a fault; the daemon's own rows are as they are."""
+    head = f"utc_s,span_s,{of},{of}_own,{of}_reason\n"
+    cells = ("0.3,0.3000009,", "0.3,0.300002,", "0,0.002,no_target", ",0.5,")
+    body = "".join(f"{second},60,{cell}\n" for second, cell in enumerate(cells, 1))
+    rows, faults, _ = parse_csv(lines_of(head + body), "x.csv")
+    assert [row.utc_s for row in rows] == [1, 3, 4]
+    assert faults == [
+        f"x.csv, line 3: {of}_own 0.300002 is above {of} 0.3: {of} must be the whole load, with "
+        "ours"
+    ]
+    line = f'{{"utc_s": 1, "span_s": 60, "{of}": 0.3, "{of}_own": 0.4}}'
+    (fault,) = parse_jsonl([line], "x.jsonl").faults
+    assert fault.startswith(f"x.jsonl, line 1: {of}_own 0.4 is above {of} 0.3")
 
 
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("x,60,0.5", "x.csv, line 2: utc_s 'x' is no whole second"),
-        ("1.5,60,0.5", "utc_s '1.5' is no whole second"),
-        ("-1,60,0.5", "utc_s '-1'"),
-        ("99999999999999,60,0.5", "utc_s '99999999999999'"),
-        ("60,0,0.5", "span_s '0' must be a number of seconds above 0"),
-        ("60,nan,0.5", "span_s 'nan'"),
-        ("60,86401,0.5", "span_s '86401'"),
-        ("60,60,1.5", "cpu '1.5' must be a ratio from 0 to 1"),
-        ("60,60,-0.1", "cpu '-0.1'"),
-        ("60,60,nan", "cpu 'nan'"),
-        ("60,60,inf", "cpu 'inf'"),
-        ("60,60,a\x1b[2J", "cpu 'a\\x1b[2J'"),
-        ("60,60", "2 columns where the header has 3; is the line cut off?"),
-        ("60,60,0.5,1", "4 columns where the header has 3"),
+        ("x,60,0.5,", "x.csv, line 2: utc_s 'x' is no whole second"),
+        ("1.5,60,0.5,", "utc_s '1.5' is no whole second"),
+        ("-1,60,0.5,", "utc_s '-1'"),
+        ("99999999999999,60,0.5,", "utc_s '99999999999999'"),
+        ("60,0,0.5,", "span_s '0' must be a number of seconds above 0"),
+        ("60,nan,0.5,", "span_s 'nan'"),
+        ("60,86401,0.5,", "span_s '86401'"),
+        ("60,60,1.5,", "cpu '1.5' must be a ratio from 0 to 1"),
+        ("60,60,-0.1,", "cpu '-0.1'"),
+        ("60,60,nan,", "cpu 'nan'"),
+        ("60,60,inf,", "cpu 'inf'"),
+        ("60,60,a\x1b[2J,", "cpu 'a\\x1b[2J'"),
+        ("60,60", "2 columns where the header has 4; is the line cut off?"),
+        ("60,60,0.5,,1", "5 columns where the header has 4"),
     ],
 )
 def test_a_faulty_line_is_named_and_the_others_are_read(line: str, words: str) -> None:
     """Each fault says file, line, column, value, and what it should be."""
-    parsed = parse_csv(lines_of(f"{HEAD}{line}\n120,60,0.5\n"), "x.csv")
+    parsed = parse_csv(lines_of(f"{HEAD}{line}\n120,60,0.5,\n"), "x.csv")
     assert parsed.rows == [HistoryRow(utc_s=120, span_s=60.0, cpu=0.5)]
     (fault,) = parsed.faults
     assert words in fault
@@ -126,6 +158,14 @@ def test_a_file_that_is_none_is_refused(text: str, words: str) -> None:
     """A column that is misspelt would else be lost in silence."""
     with pytest.raises(SourceError, match=words):
         parse_csv(lines_of(text), "x.csv")
+
+
+def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
+    """A header alone, as an export of a time without rows is: nothing would be imported."""
+    file = tmp_path / "x.csv"
+    file.write_text(render([], "csv"))
+    with pytest.raises(SourceError, match=r"x.csv has no rows; was it written to its end\?"):
+        read([str(file)])
 
 
 def test_files_are_told_apart_by_their_content(tmp_path: Path) -> None:
