@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from optimizer.errors import OptimizerError
+from optimizer.cli.output import give_up, watched
+from optimizer.errors import OptimizerError, OutputError
 
 EXIT_FAILED = 1
 OLDEST_PYTHON = (3, 11)
@@ -37,6 +38,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sys.version_info < OLDEST_PYTHON:
         print(_too_old(), file=sys.stderr)
         return EXIT_FAILED
+    try:
+        with watched():
+            return _executed(arguments)
+    except OutputError as exc:
+        give_up(exc)
+    except OptimizerError as exc:
+        print(f"optimizer: {exc}", file=sys.stderr)
+    except KeyboardInterrupt:
+        pass
+    return EXIT_FAILED
+
+
+def _executed(arguments: list[str]) -> int:
+    """The exit code of the command; raises OptimizerError, and SystemExit for its usage."""
     parser = argparse.ArgumentParser(
         prog="optimizer",
         description="Holds this host's CPU, memory and disk utilisation at a target.",
@@ -50,16 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if name == asked:
             import_module(f"optimizer.cli.{group}").define(command, name)
     args = parser.parse_args(arguments)
-    try:
-        return int(args.execute(args))
-    except OptimizerError as exc:
-        print(f"optimizer: {exc}", file=sys.stderr)
-        return EXIT_FAILED
-    except KeyboardInterrupt:
-        return EXIT_FAILED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return EXIT_FAILED
+    return int(args.execute(args))
 
 
 def _too_old() -> str:

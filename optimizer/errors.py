@@ -41,3 +41,7 @@ class TraceError(OptimizerError):
 
 class SourceError(OptimizerError):
     """History cannot be taken from a source; the message names it, the value and the remedy."""
+
+
+class OutputError(OptimizerError):
+    """The standard output cannot be written; the cause is chained, a BrokenPipeError too."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,10 +25,16 @@ _CHECKOUT = Path(__file__).resolve().parent.parent.parent
 
 EXIT_OK = 0
 EXIT_FAILED = 1
+EXIT_USAGE = 2
+"""As argparse ends for a command line that does not do."""
 EXIT_TRY_LATER = 75
 """EX_TEMPFAIL of sysexits(3): another instance runs."""
 EXIT_CONFIG = 78
 """EX_CONFIG of sysexits(3): the configuration has faults."""
+
+
+MOST_DAYS = 366
+"""As MONITOR_PERIOD_DAYS may be: no more history is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +67,18 @@ def define(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="set one key, above environment and file; may be repeated",
     )
+
+
+def days(text: str, most: int = MOST_DAYS) -> float:
+    """A number of days above 0, for argparse."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= most:
+        message = f"{text!r} is no number of days above 0 and up to {most}; write for example 7"
+        raise argparse.ArgumentTypeError(message)
+    return number
 
 
 def configured(args: argparse.Namespace) -> Configured:
@@ -142,6 +162,27 @@ def running(directories: Directories) -> Holder | None:
     from optimizer.adapters.instance_lock import holder
 
     return holder(directories.runtime / LOCK_NAME)
+
+
+@contextmanager
+def stopped(places: Directories) -> Iterator[None]:
+    """No daemon runs on these directories, and none can start; raises AlreadyRunningError.
+
+    Raises OptimizerError and OSError, too, when the lock cannot be used. The
+    directories must be there.
+    """
+    from optimizer.adapters.foreign import rights_of
+    from optimizer.adapters.instance_lock import InstanceLock
+
+    lock = InstanceLock(places.runtime / LOCK_NAME)
+    # As the daemon's user: a lock file of root's would bar it when this is killed.
+    with rights_of(places.runtime):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        with rights_of(places.runtime):
+            lock.release()
 
 
 def where_running(own: Directories) -> Directories:

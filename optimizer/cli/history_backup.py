@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import signal
 import sys
 import time
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,16 +16,20 @@ from optimizer.cli.common import (
     EXIT_OK,
     EXIT_TRY_LATER,
     as_far_as_good,
+    days,
     say_faults,
     where_running,
 )
 from optimizer.cli.common import define as define_common
+from optimizer.cli.output import tell
 from optimizer.errors import AlreadyRunningError, ConfigError
 
 if TYPE_CHECKING:
     from optimizer.adapters.history_backup import Backup
     from optimizer.adapters.history_manifest import Manifest
 
+LONGEST_KEPT_DAYS = 36_600
+"""A backup may be kept for longer than the history reaches back."""
 FOLDER_NAME = "backups"
 """Where backups go in the state directory."""
 _CRON = """each night at 02:00, in /etc/cron.d/optimizer-backup:
@@ -52,7 +56,7 @@ def define(commands: Any) -> None:
     )
     parser.add_argument(
         "--keep-days",
-        type=_days,
+        type=partial(days, most=LONGEST_KEPT_DAYS),
         default=7.0,
         metavar="N",
         help="remove older backups in DIR, after a good one only (default 7)",
@@ -89,7 +93,7 @@ def backup(args: argparse.Namespace) -> int:
         return EXIT_TRY_LATER
     for fault in made.expired.faults:
         print(f"optimizer: {fault}", file=sys.stderr)
-    print(_json(made) if args.json else _line(made, args.keep_days))
+    tell(_json(made) if args.json else _line(made, args.keep_days))
     return EXIT_OK
 
 
@@ -150,14 +154,3 @@ def _json(made: Backup) -> str:
 
     told = {"file": str(made.file), "size_bytes": made.size_bytes}
     return json.dumps(told | asdict(made.manifest) | asdict(made.expired), indent=2)
-
-
-def _days(text: str) -> float:
-    try:
-        days = float(text)
-    except ValueError:
-        days = math.nan
-    if not 0 < days <= 36600:
-        message = f"{text!r} is no number of days above 0 and up to 36600; write for example 7"
-        raise argparse.ArgumentTypeError(message)
-    return days

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -17,22 +17,21 @@ from optimizer.cli.common import (
     EXIT_FAILED,
     EXIT_OK,
     EXIT_TRY_LATER,
+    EXIT_USAGE,
     Configured,
     as_far_as_good,
     configured,
     say_faults,
+    stopped,
 )
 from optimizer.cli.common import define as define_common
 from optimizer.cli.history_backup import also, end_in_order, holds
+from optimizer.cli.output import complain, tell
 from optimizer.errors import AlreadyRunningError, BackupError, ConfigError
 from optimizer.settings import FILE_NAMES
 
 if TYPE_CHECKING:
     from optimizer.adapters.history_restore import Checked
-    from optimizer.directories import Directories
-
-EXIT_USAGE = 2
-"""As argparse ends for a command line that does not do."""
 
 
 def define(commands: Any) -> None:
@@ -65,24 +64,33 @@ def restore(args: argparse.Namespace) -> int:
         )
         return EXIT_USAGE
     end_in_order()
+    done: list[str] = []
     try:
         found = as_far_as_good(args)
         with _archive(args.file) as archive:
             if args.dry_run:
-                return _look(args, archive, found)
-            with _stopped(found.directories):
-                return _restore(args, archive, found)
+                done += _look(args, archive, found)
+                code = EXIT_OK
+            else:
+                with _alone(found):
+                    code = _restore(args, archive, found, done)
     except ConfigError as exc:
         return say_faults(exc)
     except AlreadyRunningError as exc:
         print(f"optimizer: {exc}", file=sys.stderr)
         return EXIT_TRY_LATER
+    except KeyboardInterrupt:
+        if done:
+            complain("\n".join([*done, "optimizer: interrupted; all else is as it was"]))
+        raise
     except OSError as exc:
-        print(
-            f"optimizer: cannot restore {args.file}: {exc}; the history is as it was",
-            file=sys.stderr,
-        )
-        return EXIT_FAILED
+        rest = "this was done before:" if done else "the history is as it was"
+        print(f"optimizer: cannot restore {args.file}: {exc}; {rest}", file=sys.stderr)
+        code = EXIT_FAILED
+    # Only now, for a print that fails says nothing of what was restored.
+    if done:
+        (print if args.dry_run else tell)("\n".join(done))
+    return code
 
 
 @contextmanager
@@ -103,47 +111,42 @@ def _archive(file: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _stopped(places: Directories) -> Iterator[None]:
-    """No daemon runs on these directories, and none can start; raises AlreadyRunningError."""
-    from optimizer.adapters.foreign import rights_of
-    from optimizer.adapters.instance_lock import InstanceLock
-    from optimizer.directories import LOCK_NAME, make
+def _alone(found: Configured) -> Iterator[None]:
+    """No daemon runs on the directories; raises AlreadyRunningError."""
+    from optimizer.directories import make
 
-    make(places)
-    lock = InstanceLock(places.runtime / LOCK_NAME)
-    # As the daemon's user: a lock file of root's would bar it when this is killed.
-    with rights_of(places.runtime):
+    make(found.directories)
+    with ExitStack() as held:
         try:
-            lock.acquire()
+            held.enter_context(stopped(found.directories))
         except AlreadyRunningError as exc:
             raise AlreadyRunningError(f"{exc}; a restore needs it stopped") from exc
-    try:
         yield
-    finally:
-        with rights_of(places.runtime):
-            lock.release()
 
 
-def _look(args: argparse.Namespace, archive: BinaryIO, found: Configured) -> int:
-    """Check the backup and change nothing."""
+def _look(args: argparse.Namespace, archive: BinaryIO, found: Configured) -> list[str]:
+    """Check the backup and change nothing; what there is to say."""
     from optimizer.adapters.history_restore import checked
 
     with (
         tempfile.TemporaryDirectory(prefix="optimizer-restore-") as folder,
         checked(archive, args.file, Path(folder)) as backup,
     ):
-        print(f"{args.file} is good: {_about(backup)}, {also(backup.manifest)}.")
-        print(f"Its history would become the one in {found.directories.state}.")
+        said = [
+            f"{args.file} is good: {_about(backup)}, {also(backup.manifest)}.",
+            f"Its history would become the one in {found.directories.state}.",
+        ]
         if args.with_config:
             config = _config_place(found)
             _check_config(args, backup, config, found)
-            print(f"Its configuration is good and would become {config}.")
-    print("Nothing was changed.")
-    return EXIT_OK
+            said.append(f"Its configuration is good and would become {config}.")
+    return [*said, "Nothing was changed."]
 
 
-def _restore(args: argparse.Namespace, archive: BinaryIO, found: Configured) -> int:
-    from optimizer.adapters.config_restore import put_config
+def _restore(
+    args: argparse.Namespace, archive: BinaryIO, found: Configured, done: list[str]
+) -> int:
+    """Restore all that is asked for; `done` grows by what was restored. Returns the exit code."""
     from optimizer.adapters.foreign import own_rights, rights_of
     from optimizer.adapters.history_restore import checked, put_in_place, sweep
     from optimizer.directories import HISTORY_NAME
@@ -157,23 +160,32 @@ def _restore(args: argparse.Namespace, archive: BinaryIO, found: Configured) -> 
                 if args.with_config:
                     _check_config(args, backup, config, found)
                 if not args.yes and not _confirmed(args, backup, history, config):
-                    print("Nothing was changed.")
+                    done.append("Nothing was changed.")
                     return EXIT_FAILED
             aside = put_in_place(backup, history, now_utc_s=now_utc_s)
-    print(f"Restored the history of {_about(backup)}.")
-    print(f"It is {history}" + (f"; the one before is {aside.name} beside it." if aside else "."))
+            done.append(f"Restored the history of {_about(backup)}.")
+            kept = f"; the one before is {aside.name} beside it." if aside else "."
+            done.append(f"It is {history}{kept}")
     if args.with_config and backup.config is not None:
-        try:
-            with rights_of(config.parent):
-                before = put_config(backup.config, config, now_utc_s=now_utc_s)
-        except (OSError, BackupError) as exc:
-            print(
-                f"optimizer: the history was restored, the configuration {config} was not: {exc}",
-                file=sys.stderr,
-            )
-            return EXIT_FAILED
-        kept = f"; the one before is {before.name} beside it" if before else ""
-        print(f"The configuration {config} was restored{kept}.")
+        return _restore_config(backup.config, config, now_utc_s, done)
+    return EXIT_OK
+
+
+def _restore_config(content: bytes, config: Path, now_utc_s: float, done: list[str]) -> int:
+    from optimizer.adapters.config_restore import put_config
+    from optimizer.adapters.foreign import rights_of
+
+    try:
+        with rights_of(config.parent):
+            before = put_config(content, config, now_utc_s=now_utc_s)
+    except (OSError, BackupError) as exc:
+        print(
+            f"optimizer: the history was restored, the configuration {config} was not: {exc}",
+            file=sys.stderr,
+        )
+        return EXIT_FAILED
+    kept = f"; the one before is {before.name} beside it" if before else ""
+    done.append(f"The configuration {config} was restored{kept}.")
     return EXIT_OK
 
 
