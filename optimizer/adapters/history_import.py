@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import stat
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from contextlib import closing
@@ -30,6 +32,8 @@ _INSERT = f"""
 _COVERED = "SELECT utc_s, span_s FROM sample"
 _SLACK_S = 1.0
 """Rows end on whole seconds, so the ends of neighbours may overlap by so much."""
+NEW_MODE = 0o640
+"""Of a history where there was none, less what the umask takes."""
 AHEAD_S = 60.0
 """A row that ends later than this from now was written by a clock that was wrong."""
 
@@ -112,10 +116,11 @@ def store(
 
     The rows are numbered before those that are there, as if they had been
     written first: so a purge takes them first, and what the daemon has
-    recorded stays until a period was recorded after it. Raises HistoryError;
-    nothing is stored then, nor after a kill.
+    recorded stays until a period was recorded after it. Raises HistoryError,
+    also for a link; nothing is stored then, nor after a kill.
     """
     try:
+        _made_ready(path)
         with closing(begun(path)) as db:
             with transaction(db):
                 sifted = sift(
@@ -135,6 +140,23 @@ def store(
         ) from exc
     except FILE_ERRORS as exc:
         raise HistoryError(f"cannot write the history {path}: {exc}; {remedy(exc, path)}") from exc
+
+
+def _made_ready(path: Path) -> None:
+    """Make an empty file where there is none; raises HistoryError for what is no file.
+
+    What else goes wrong SQLite tells when it opens the file.
+    """
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, NEW_MODE))
+    except FileExistsError:
+        if not stat.S_ISREG(path.lstat().st_mode):
+            raise HistoryError(
+                f"{path} is not a regular file, and an import does not write to what it leads "
+                "to: set WORKSPACE_DIR to the directory where the history is"
+            ) from None
+    except OSError:
+        return
 
 
 def _insert(db: sqlite3.Connection, rows: Sequence[HistoryRow]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 import time
 
@@ -16,6 +15,7 @@ from optimizer.cli import (
     history_restore,
 )
 from optimizer.cli.common import EXIT_FAILED, EXIT_OK, as_far_as_good, say_faults, where_running
+from optimizer.cli.common import days as number_of_days
 from optimizer.cli.common import define as define_common
 from optimizer.errors import ConfigError, HistoryError
 
@@ -31,7 +31,7 @@ def define(parser: argparse.ArgumentParser, _name: str) -> None:
     define_common(shown)
     shown.add_argument(
         "--days",
-        type=_days,
+        type=number_of_days,
         metavar="N",
         help="so many days back from now (default: MONITOR_PERIOD_DAYS)",
     )
@@ -44,16 +44,14 @@ def define(parser: argparse.ArgumentParser, _name: str) -> None:
             "export",
             help="the recorded rows as CSV or JSON lines",
             description="The recorded rows, as ratios 0 to 1; empty where unknown.",
-        ),
-        _days,
+        )
     )
     history_import.define(
         commands.add_parser(
             "import",
             help="add rows from an export, from sar or from a Prometheus server",
             description="Adds rows of times that the history does not know; while no daemon runs.",
-        ),
-        _days,
+        )
     )
     history_compare.define(
         commands.add_parser(
@@ -91,14 +89,3 @@ def events(args: argparse.Namespace) -> int:
     else:
         print("\n".join(line(event) for event in noted))
     return EXIT_OK
-
-
-def _days(text: str) -> float:
-    try:
-        days = float(text)
-    except ValueError:
-        days = math.nan
-    if not 0 < days <= 36600:
-        message = f"{text!r} is no number of days above 0 and up to 36600; write for example 7"
-        raise argparse.ArgumentTypeError(message)
-    return days

@@ -7,7 +7,14 @@ import json
 import sys
 import time
 
-from optimizer.cli.common import EXIT_FAILED, EXIT_OK, as_far_as_good, say_faults, where_running
+from optimizer.cli.common import (
+    EXIT_FAILED,
+    EXIT_OK,
+    EXIT_USAGE,
+    as_far_as_good,
+    say_faults,
+    where_running,
+)
 from optimizer.cli.common import define as define_common
 from optimizer.errors import ConfigError, HistoryError
 
@@ -40,13 +47,13 @@ def execute(args: argparse.Namespace) -> int:
     asked = args.periods or ["7d"]
     if len(asked) > 2:
         print(f"optimizer: {len(asked)} periods are given; give two, or one", file=sys.stderr)
-        return EXIT_FAILED
+        return EXIT_USAGE
     try:
         after = period(asked[-1], now_s)
         before = period(asked[0], now_s) if len(asked) == 2 else after.before()
     except ValueError as exc:
         print(f"optimizer: {exc}", file=sys.stderr)
-        return EXIT_FAILED
+        return EXIT_USAGE
     try:
         found = as_far_as_good(args)
         settings = found.loaded.settings

@@ -6,10 +6,17 @@ import argparse
 import gzip
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-from optimizer.cli.common import EXIT_FAILED, EXIT_OK, as_far_as_good, say_faults, where_running
+from optimizer.cli.common import (
+    EXIT_FAILED,
+    EXIT_OK,
+    EXIT_USAGE,
+    as_far_as_good,
+    say_faults,
+    where_running,
+)
+from optimizer.cli.common import days as number_of_days
 from optimizer.cli.common import define as define_common
 from optimizer.errors import ConfigError, HistoryError
 
@@ -17,11 +24,11 @@ EVER_S = 1e12
 """Later than any row."""
 
 
-def define(parser: argparse.ArgumentParser, days: Callable[[str], float]) -> None:
-    """Add this command's options; `days` reads a number of days."""
+def define(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options."""
     define_common(parser)
     parser.add_argument(
-        "--days", type=days, metavar="N", help="so many days back from now (default: all)"
+        "--days", type=number_of_days, metavar="N", help="so many days back from now (default: all)"
     )
     parser.add_argument(
         "--from",
@@ -51,13 +58,16 @@ def execute(args: argparse.Namespace) -> int:
     from optimizer.directories import HISTORY_NAME
 
     if args.days is not None and (args.start is not None or args.end is not None):
-        return _refused("--days counts back from now; give either it or --from and --to")
+        return _refused(
+            "--days counts back from now; give either it or --from and --to", EXIT_USAGE
+        )
     start_s = -1.0 if args.start is None else args.start
     end_s = EVER_S if args.end is None else args.end
     if args.days is not None:
-        start_s = time.time() - args.days * DAY_S
+        end_s = time.time()
+        start_s = end_s - args.days * DAY_S
     if end_s <= start_s:
-        return _refused("--to is not after --from")
+        return _refused("--to is not after --from: exchange the two", EXIT_USAGE)
     try:
         found = as_far_as_good(args)
         places = where_running(found.directories)
@@ -119,6 +129,6 @@ def _written(path: Path, text: str) -> bool:
     return True
 
 
-def _refused(message: str) -> int:
+def _refused(message: str, code: int = EXIT_FAILED) -> int:
     print(f"optimizer: {message}", file=sys.stderr)
-    return EXIT_FAILED
+    return code

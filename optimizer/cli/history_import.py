@@ -11,12 +11,17 @@ from optimizer.cli.common import (
     EXIT_FAILED,
     EXIT_OK,
     EXIT_TRY_LATER,
+    EXIT_USAGE,
     configured,
     running,
     say_faults,
+    stopped,
     where_running,
 )
+from optimizer.cli.common import days as number_of_days
 from optimizer.cli.common import define as define_common
+from optimizer.cli.history_imported import counts, how, say
+from optimizer.cli.output import tell
 from optimizer.errors import AlreadyRunningError, ConfigError
 
 if TYPE_CHECKING:
@@ -24,17 +29,15 @@ if TYPE_CHECKING:
 
     from optimizer.adapters.history_import import Sifted
     from optimizer.adapters.history_sources import Found
-    from optimizer.adapters.instance_lock import InstanceLock
     from optimizer.directories import Directories
     from optimizer.outcome import HistoryRow
     from optimizer.upkeep import Derived
 
-SHOWN_FAULTS = 5
 LEAST_STEP_S, MOST_STEP_S = 10, 3600
 
 
-def define(parser: argparse.ArgumentParser, days: Callable[[str], float]) -> None:
-    """Add this command's options; `days` reads a number of days."""
+def define(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options."""
     define_common(parser)
     parser.add_argument(
         "sources",
@@ -50,7 +53,10 @@ def define(parser: argparse.ArgumentParser, days: Callable[[str], float]) -> Non
         "--instance", metavar="HOST", help="this host's instance label there, with or without port"
     )
     parser.add_argument(
-        "--days", type=days, metavar="N", help="so many days from Prometheus (default: all kept)"
+        "--days",
+        type=number_of_days,
+        metavar="N",
+        help="so many days from Prometheus (default: all kept)",
     )
     parser.add_argument(
         "--step",
@@ -78,7 +84,7 @@ def execute(args: argparse.Namespace) -> int:
     wrong = _wrong_usage(args)
     if wrong:
         print(f"optimizer: {wrong}", file=sys.stderr)
-        return EXIT_FAILED
+        return EXIT_USAGE
     try:
         return _import(args)
     except ConfigError as exc:
@@ -91,6 +97,13 @@ def execute(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return EXIT_TRY_LATER
+    except OSError as exc:
+        print(
+            f"optimizer: cannot import: {exc}; `optimizer history events` tells whether anything "
+            "was stored",
+            file=sys.stderr,
+        )
+        return EXIT_FAILED
     except KeyboardInterrupt:
         print("optimizer: interrupted; nothing was imported", file=sys.stderr)
         return EXIT_FAILED
@@ -108,13 +121,11 @@ def _wrong_usage(args: argparse.Namespace) -> str:
 
 def _import(args: argparse.Namespace) -> int:
     from optimizer.adapters.history_import import ahead
-    from optimizer.adapters.instance_lock import InstanceLock
     from optimizer.derive import derive, kept_days, look
-    from optimizer.directories import LOCK_NAME, make
+    from optimizer.directories import make
 
     found = configured(args)
     places = where_running(found.directories)
-    lock = InstanceLock(places.runtime / LOCK_NAME)
     if not args.dry_run:
         # Told before a month is fetched; the lock is held while storing only.
         holder = running(places)
@@ -127,7 +138,7 @@ def _import(args: argparse.Namespace) -> int:
     late = set(ahead((row for source in read.sources for row in source), now_s))
     faults = [*read.faults, *(f"the row of second {row.utc_s} is in the future" for row in late)]
     if faults:
-        _say(faults, skip=args.skip_faulty)
+        say(faults, skip=args.skip_faulty)
         if not args.skip_faulty:
             return EXIT_FAILED
     sources = [[row for row in source if row not in late] for source in read.sources]
@@ -135,9 +146,9 @@ def _import(args: argparse.Namespace) -> int:
     if args.dry_run:
         sifted = _sifted(places, sources, now_s - days * 86_400)
     else:
-        sifted = _stored(places, lock, sources, now_s, days, _detail(args))
-    _report(args, sifted, count, len(faults), days)
-    _say_how(args, derived, read)
+        sifted = _stored(places, sources, now_s, days, _detail(args))
+    said = counts(args, sifted, count, len(faults), days)
+    (print if args.dry_run else tell)("\n".join([*said, *how(args, derived, read)]))
     return EXIT_OK
 
 
@@ -177,28 +188,30 @@ def _progress() -> Callable[[int, int], None]:
 
 
 def _sifted(places: Directories, sources: list[list[HistoryRow]], after_s: float) -> Sifted:
+    from optimizer.adapters.foreign import rights_of
     from optimizer.adapters.history_import import sift
     from optimizer.adapters.history_reading import read_rows
     from optimizer.directories import HISTORY_NAME
 
     path = places.state / HISTORY_NAME
-    kept = read_rows(path, -1.0, 1e12) if path.exists() else []
+    with rights_of(places.state):
+        kept = read_rows(path, -1.0, 1e12) if path.exists() else []
     return sift(sources, ((row.utc_s, row.span_s) for row in kept), after_utc_s=after_s)
 
 
 def _stored(
     places: Directories,
-    lock: InstanceLock,
     sources: list[list[HistoryRow]],
     now_s: float,
     days: int,
     detail: str,
 ) -> Sifted:
+    from optimizer.adapters.foreign import rights_of
     from optimizer.adapters.history_import import store
     from optimizer.directories import HISTORY_NAME
 
-    lock.acquire()
-    try:
+    # Root has the rights of the daemon's user only, who may have put a link there.
+    with stopped(places), rights_of(places.state):
         return store(
             places.state / HISTORY_NAME,
             sources,
@@ -206,8 +219,6 @@ def _stored(
             period_days=days,
             detail=detail,
         )
-    finally:
-        lock.release()
 
 
 def _detail(args: argparse.Namespace) -> str:
@@ -216,54 +227,6 @@ def _detail(args: argparse.Namespace) -> str:
         named.append(f"{args.prometheus} ({args.instance})")
     more = f" and {len(named) - 3} more" if len(named) > 3 else ""
     return ", ".join(named[:3]) + more
-
-
-def _say(faults: list[str], *, skip: bool) -> None:
-    from optimizer.report.fields import clean
-
-    for fault in faults[:SHOWN_FAULTS]:
-        print(f"optimizer: {clean(fault)}", file=sys.stderr)
-    if len(faults) > SHOWN_FAULTS:
-        print(f"optimizer: ... and {len(faults) - SHOWN_FAULTS} more faults", file=sys.stderr)
-    if not skip:
-        print(
-            "optimizer: nothing was imported; correct the source, or import its good rows with "
-            "--skip-faulty",
-            file=sys.stderr,
-        )
-
-
-def _report(args: argparse.Namespace, sifted: Sifted, count: int, faulty: int, days: int) -> None:
-    from optimizer.report.fields import time as shown
-
-    stored = "would be stored" if args.dry_run else "stored"
-    print(f"read                {count:>8}")
-    print(f"{stored:<20}{len(sifted.rows):>8}", end="")
-    if sifted.rows:
-        print(f"  {shown(sifted.rows[0].utc_s)} to {shown(sifted.rows[-1].utc_s)}", end="")
-    print(f"\nleft out: known     {sifted.known:>8}  the history has rows of that time")
-    print(f"          too old   {sifted.too_old:>8}  before the {days} days that are kept")
-    print(f"          faulty    {faulty:>8}")
-
-
-def _say_how(args: argparse.Namespace, derived: Derived, read: Found) -> None:
-    """Which figures of the source were taken for the memory, and which disk."""
-    from optimizer.orders import MemoryMetric
-    from optimizer.report.fields import clean
-
-    if not read.sysstat and not args.prometheus:
-        return
-    metric = derived.settled.policy.memory_metric
-    nearest = read.sysstat and metric is MemoryMetric.NOCACHE
-    how = " (sar tells neither shared nor reclaimable memory, so nearly)" if nearest else ""
-    rows = [row for source in read.sources for row in source]
-    print(f"Memory is that of MEMORY_METRIC={metric.value}{how}; own load counts as 0.")
-    mounts = args.mount or [place.mount for place in derived.scope.places]
-    if all(row.disk is None for row in rows):
-        of = f"of {', '.join(map(clean, mounts))}" if mounts else "that the daemon would hold"
-        print(f"No figures of the disk {of}: it stays unknown; --mount names another.")
-    else:
-        print(f"The disk is {', '.join(map(clean, mounts))}.")
 
 
 def _step(text: str) -> int:

@@ -68,6 +68,16 @@ def tell(text: str) -> None:
         raise
 
 
+def put(data: bytes) -> None:
+    """Write bytes past the encoding of the terminal. Raises OutputError."""
+    sys.stdout.flush()
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError as exc:
+        raise _error(exc) from exc
+
+
 def complain(text: str) -> None:
     """Print to the standard error, if that can be written."""
     with suppress(OSError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import platform
 import shutil
@@ -15,11 +14,13 @@ from typing import TYPE_CHECKING
 from optimizer.cli.common import (
     EXIT_FAILED,
     EXIT_OK,
+    EXIT_USAGE,
     Configured,
     as_far_as_good,
     say_faults,
     where_running,
 )
+from optimizer.cli.common import days as number_of_days
 from optimizer.cli.common import define as define_common
 from optimizer.errors import ConfigError, OptimizerError
 
@@ -35,8 +36,6 @@ What is judged are slots of 60 s, or longer ones where the window is longer than
 30 days or CHECK_INTERVAL_SECONDS is above 60: neighbouring rows are averaged
 into a slot first. So percentiles and peaks are of these means, not of the rows
 of `optimizer history export`; slot_s of --json is the length of a slot."""
-_LONGEST_DAYS = 366
-_EXIT_USAGE = 2
 _DISTRIBUTION = "cloud-resource-optimizer"
 
 
@@ -50,7 +49,7 @@ def define(parser: argparse.ArgumentParser, _name: str) -> None:
     parser.epilog = f"{_SLOTS}\n\ncolumns of --csv, one row for each day and resource:\n{columns}"
     parser.add_argument(
         "--days",
-        type=_days,
+        type=number_of_days,
         metavar="N",
         help="so many days back from now (default: MONITOR_PERIOD_DAYS)",
     )
@@ -79,7 +78,7 @@ def execute(args: argparse.Namespace) -> int:
         fault = f"--lang {args.lang} is the language of --html: give --html FILE, or leave it out"
     if fault is not None:
         print(f"optimizer: {fault}", file=sys.stderr)
-        return _EXIT_USAGE
+        return EXIT_USAGE
     try:
         found = as_far_as_good(args)
     except ConfigError as exc:
@@ -186,16 +185,3 @@ def _print(content: str) -> None:
     """Print it whatever the encoding of the standard output."""
     encoding = sys.stdout.encoding or "ascii"
     print(content.encode(encoding, "replace").decode(encoding), end="", flush=True)
-
-
-def _days(text: str) -> float:
-    try:
-        days = float(text)
-    except ValueError:
-        days = math.nan
-    if not 0 < days <= _LONGEST_DAYS:
-        message = (
-            f"{text!r} is no number of days above 0 and up to {_LONGEST_DAYS}; write for example 7"
-        )
-        raise argparse.ArgumentTypeError(message)
-    return days

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 
+from optimizer.cli import output
+
 STDOUT = "-"
 _FULL = "free some space, or name a file on another filesystem"
 _REMEDIES = {
@@ -44,10 +46,7 @@ def put(target: str, content: str) -> bool:
     data = content.encode("utf-8", "replace")
     if target != STDOUT:
         return _written(Path(target), data)
-    # Past the encoding of the terminal: what is written says itself that it is UTF-8.
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    output.put(data)  # what is written says itself that it is UTF-8
     return True
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from optimizer.cli.common import EXIT_FAILED, EXIT_OK, configured, say_faults
+from optimizer.cli.common import days as number_of_days
 from optimizer.cli.common import define as define_common
 from optimizer.errors import ConfigError, TraceError
 
@@ -32,7 +33,7 @@ def define(parser: argparse.ArgumentParser, _name: str) -> None:
         "--trace", type=Path, required=True, metavar="FILE", help="CSV: timestamp,value in percent"
     )
     parser.add_argument(
-        "--days", type=_days, help="so many days, the trace repeated (default: once)"
+        "--days", type=number_of_days, help="so many days, the trace repeated (default: once)"
     )
     parser.add_argument("--policy", help="POLICY, as `optimizer policies` lists them")
     parser.add_argument("--strategy", help="STRATEGY: hold or economy")
@@ -149,10 +150,6 @@ def _plot(path: Path, picture: str, result: Result, target: float) -> int:
     axes.legend()
     figure.savefig(path)
     return EXIT_OK
-
-
-def _days(text: str) -> float:
-    return _within(text, 1 / _DAY_MINUTES, 366, "a number of days up to 366")
 
 
 def _size(text: str) -> float:

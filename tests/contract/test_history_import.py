@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -62,6 +64,24 @@ def test_a_new_history_is_made(path: Path) -> None:
     assert history.append(make_record(NOW_S + 60))
     assert history.means(NOW_S + 60, 1).rows == 3
     history.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and modes of files")
+def test_a_new_history_is_not_for_everybody_and_a_link_is_none(path: Path) -> None:
+    """Mode 0640 as after a restore; what a link leads to is not written to, nor made."""
+    before = os.umask(0o022)
+    try:
+        stored(path, [row(END_S)])
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o640
+    for name in (path.name, "none"):
+        link = path.with_name(f"link-to-{name}")
+        link.symlink_to(path.with_name(name))
+        with pytest.raises(HistoryError, match=r"is not a regular file.*set WORKSPACE_DIR"):
+            stored(link, [row(END_S - 60)])
+    assert not path.with_name("none").exists()
+    assert [one.utc_s for one in read_rows(path, 0, 1e12)] == [END_S]
 
 
 def test_what_the_daemon_recorded_wins(lived: Path) -> None:

@@ -13,12 +13,14 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from optimizer.__main__ import main
 from optimizer.directories import HISTORY_NAME
 from tests.backups import entry_of, make_backup, make_history, manifest, members, pack, times
 from tests.conftest import NOBODY
@@ -299,6 +301,26 @@ def test_root_backs_up_and_restores_for_a_service_user(theirs: Path, archive: Pa
     assert len(rows(theirs)) == NEW_ROWS
     assert {path.lstat().st_uid for path in (theirs / "state").rglob("*")} == {NOBODY}
     assert list((theirs / "run").iterdir()) == []
+
+
+def test_root_imports_for_a_service_user(theirs: Path, tmp_path: Path) -> None:
+    """The new history is that user's; a link of that user's to a file of root's is refused."""
+    source = tmp_path / "x.csv"
+    source.write_text(f"utc_s,span_s,cpu\n{int(time.time()) - 60},60,0.5\n", encoding="ascii")
+    history = theirs / "state" / HISTORY_NAME
+    history.unlink()
+    assert main(["history", "import", str(source), *on(theirs)]) == 0
+    status = history.stat()
+    assert (status.st_uid, status.st_mode & 0o777) == (NOBODY, 0o640)
+    assert {path.lstat().st_uid for path in (theirs / "state").rglob("*")} == {NOBODY}
+    assert list((theirs / "run").iterdir()) == []
+    history.unlink()
+    secret = tmp_path / "secret"
+    make_history(secret, 5)
+    before = secret.read_bytes()
+    history.symlink_to(secret)
+    assert main(["history", "import", str(source), *on(theirs)]) == 1
+    assert secret.read_bytes() == before
 
 
 def test_links_lead_root_nowhere(theirs: Path, archive: Path, tmp_path: Path) -> None:

@@ -15,10 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from optimizer.__main__ import main
 from optimizer.adapters.history_reading import read_rows
 from optimizer.adapters.history_text import render
 from optimizer.errors import HistoryError
 from optimizer.outcome import HistoryRow
+from tests.histories import record, written
 from tests.rig import daemon, environment, eventually, optimizer
 
 HEAD = ",".join(HistoryRow._fields)
@@ -123,6 +125,33 @@ def test_export_replaces_only_a_file_and_as_a_whole(tmp_path: Path) -> None:
     assert "no rows of that time" in done.stderr
     done = run(tmp_path, "export", "--out", str(tmp_path / "none" / "x"))
     assert (done.returncode, "what was there is unchanged" in done.stderr) == (1, True)
+
+
+def test_days_end_now(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows of a clock that was wrong, from the future, are none of the last day."""
+    (tmp_path / "state").mkdir()
+    now_s = int(time.time())
+    times = [now_s - 2 * 86_400, now_s - 3600, now_s + 86_400]
+    records = [record(second, cpu=(0.3, 0.2)) for second in times]
+    written(tmp_path / "state" / "history.sqlite3", records)
+    assert main(["history", "export", "--days", "1", "--set", f"WORKSPACE_DIR={tmp_path}"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(",")[0] for line in lines] == ["utc_s", str(now_s - 3600)]
+
+
+def test_own_load_that_has_no_column_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It counts as 0, and the operator reads so; the row is known to every report."""
+    source = tmp_path / "x.csv"
+    now_s = int(time.time())
+    source.write_text(f"utc_s,span_s,cpu,memory\n{now_s - 60},60,0.5,0.4\n")
+    on = ("--set", f"WORKSPACE_DIR={tmp_path}")
+    assert main(["history", "import", str(source), *on]) == 0
+    said = capsys.readouterr().out
+    assert f"{source} has no column cpu_own and none memory_own: own load counts as 0" in said
+    (row,) = rows_of(tmp_path)
+    assert (row.cpu_own, row.memory_own, row.disk_own) == (0.0, 0.0, None)
 
 
 def test_periods_are_compared(tmp_path: Path) -> None:

@@ -137,6 +137,16 @@ def test_a_restore_is_done_to_its_end_and_told(
     assert config.read_text(encoding="ascii") == "TARGET_CPU=31\n"
 
 
+def test_an_import_that_was_stored_is_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With its counts."""
+    source = place.parent / "x.csv"
+    source.write_text(f"utc_s,span_s,cpu\n{int(time.time()) - 86_400},60,0.5\n", encoding="ascii")
+    with broken():
+        assert main(["history", "import", str(source), "--set", f"WORKSPACE_DIR={place}"]) == 1
+    assert "stored                     1" in capsys.readouterr().err
+    assert len(times(place / "state" / HISTORY_NAME)) == 61
+
+
 def other(place: Path) -> tuple[Path, Path]:
     """A backup of seven rows and a configuration, and another configuration that is in force."""
     config = place.parent / "its.env"
