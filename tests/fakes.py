@@ -282,12 +282,13 @@ class FakeHistory:
 
     def means(self, now_utc_s: float, days: float) -> PeriodMeans:
         """Plain weighted means of what is kept."""
+        start_s = now_utc_s - days * 86400
 
         def mean(resource: Resource) -> PeriodMean:
             known = [
-                (record.sample.span_s, usage)
+                (min(record.sample.span_s, int(record.sample.utc_s) - start_s), usage)
                 for record in self.records
-                if now_utc_s - days * 86400 < record.sample.utc_s <= now_utc_s
+                if start_s < record.sample.utc_s <= now_utc_s
                 and (usage := record.sample.usage.of(resource)) is not None
             ]
             span_s = sum(span for span, _ in known)

@@ -126,6 +126,7 @@ PARTS = {
         "optimizer.adapters.history_events",
         "optimizer.adapters.history_file",
         "optimizer.adapters.history_reading",
+        "optimizer.adapters.history_sound",
     },
     "optimizer.adapters.history_backup": {
         "optimizer.adapters.foreign",
@@ -158,17 +159,25 @@ PARTS = {
         "optimizer.adapters.history_file",
         "optimizer.adapters.history_manifest",
     },
-    "optimizer.adapters.history_file": {"optimizer.adapters.history_events"},
+    "optimizer.adapters.history_file": {
+        "optimizer.adapters.history_events",
+        "optimizer.adapters.history_sound",
+    },
     "optimizer.adapters.history_import": {
         "optimizer.adapters.history_events",
         "optimizer.adapters.history_file",
     },
-    "optimizer.adapters.history_means": {"optimizer.adapters.history_file"},
+    "optimizer.adapters.history_means": {
+        "optimizer.adapters.history_file",
+        "optimizer.adapters.history_sound",
+    },
+    "optimizer.adapters.history_past": {"optimizer.adapters.history_sound"},
     "optimizer.adapters.history_reading": {
         "optimizer.adapters.history_events",
         "optimizer.adapters.history_past",
         "optimizer.adapters.history_file",
         "optimizer.adapters.history_means",
+        "optimizer.adapters.history_sound",
     },
     "optimizer.adapters.history_sources": {
         "optimizer.adapters.history_text",

@@ -29,7 +29,7 @@ from optimizer.adapters.history_file import (
     set_aside,
     transaction,
 )
-from optimizer.adapters.history_means import SUMS, period_means, weighted
+from optimizer.adapters.history_means import PeriodSums
 from optimizer.errors import HistoryError
 from optimizer.model import Resource
 from optimizer.outcome import Event, EventKind, Past, PeriodMeans, Record
@@ -111,18 +111,15 @@ class SqliteHistory:
         Raises HistoryError when the file is not open or cannot be read.
         """
         db = self._opened()
-        start_utc_s = now_utc_s - days * DAY_S
         try:
-            rows, *sums = db.execute(SUMS, (start_utc_s, now_utc_s)).fetchone()
+            sums = PeriodSums(db, now_utc_s - days * DAY_S, now_utc_s)
         except FILE_ERRORS as exc:
             if is_damage(exc):
                 self._write_failed(exc)
             raise HistoryError(f"cannot read the history {self._path}: {exc}") from exc
         for record in self._backlog:
-            if start_utc_s < int(record.sample.utc_s) <= now_utc_s:
-                rows += 1
-                sums = [kept + new for kept, new in zip(sums, weighted(record), strict=True)]
-        return period_means(rows, sums, days)
+            sums.add(record)
+        return sums.means(days)
 
     def past(self, from_utc_s: float, to_utc_s: float) -> Iterator[Past]:
         """The samples that ended in that time, oldest first; then those that wait in memory.

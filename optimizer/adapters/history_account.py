@@ -11,20 +11,18 @@ from pathlib import Path
 from optimizer.adapters.history_events import SINCE_VERSION, between
 from optimizer.adapters.history_file import DAY_S
 from optimizer.adapters.history_reading import reading
-from optimizer.errors import HistoryError
+from optimizer.adapters.history_sound import SAMPLE, is_known, ratio
 from optimizer.model import PerResource, Resource
 from optimizer.outcome import Columns, Event, Past
 
 QUICK_S = 0.3
 """How long the status waits for a lock on the history."""
-_DAY_ROWS = 100_000
-"""A day has fewer seconds: so many rows from the last one back hold the last day."""
 _MINUTE = "(utc_s + 59) / 60"
 
 
 def _minute_means(name: str) -> str:
     """Total and organic of the rows of a group, weighted by their spans; NULL where unknown."""
-    known = f"FILTER (WHERE {name} IS NOT NULL AND {name}_own IS NOT NULL)"
+    known = f"FILTER (WHERE {is_known(name)})"
     spans = f"SUM(span_s) {known}"
     return (
         f"SUM({name} * span_s) {known} / {spans},"
@@ -56,16 +54,14 @@ def read_last_day(path: Path, now_utc_s: float) -> list[Past]:
 
     A few milliseconds; raises HistoryError as `read_account` does.
     """
-    with reading(path, QUICK_S) as (db, version):
-        number = "written" if version >= SINCE_VERSION else "rowid"
+    with reading(path, QUICK_S) as (db, _):
         return [
             Past(
                 end_s, span_s, PerResource(cpu=(x[0], x[1]), memory=(x[2], x[3]), disk=(x[4], x[5]))
             )
             for end_s, span_s, *x in db.execute(
                 f"SELECT MAX(utc_s), SUM(span_s), {_MINUTE_MEANS} FROM sample"  # noqa: S608
-                f" WHERE {number} > (SELECT MAX({number}) FROM sample) - {_DAY_ROWS}"
-                f" AND utc_s > ? AND utc_s <= ? AND span_s > 0 GROUP BY {_MINUTE} ORDER BY 1",
+                f" WHERE utc_s > ? AND utc_s <= ? AND {SAMPLE} GROUP BY {_MINUTE} ORDER BY 1",
                 (now_utc_s - DAY_S, now_utc_s),
             )
         ]
@@ -80,13 +76,9 @@ def newest_disk_reason(db: sqlite3.Connection, version: int, to_utc_s: float) ->
 
 
 def columns(db: sqlite3.Connection, version: int, from_utc_s: float, to_utc_s: float) -> Columns:
-    """The rows of that time within a transaction; raises sqlite3.Error or HistoryError."""
+    """The rows of that time within a transaction; raises sqlite3.Error."""
     span = (from_utc_s, to_utc_s)
-    try:
-        times, cpu, memory, disk = (values(db, query, span) for query in queries(version))
-    except TypeError as exc:
-        message = f"the history holds a value that is no number: {exc}; restore a backup"
-        raise HistoryError(message) from exc
+    times, cpu, memory, disk = (values(db, query, span) for query in queries(version))
     of = PerResource(cpu=cpu, memory=memory, disk=disk)
     return Columns(utc_s=times[::2], span_s=times[1::2], of=of)
 
@@ -98,13 +90,13 @@ def queries(version: int) -> list[str]:
     chosen = ["utc_s, span_s"]
     for resource in Resource:
         names = (resource.value, f"{resource.value}_own", f"{resource.value}_setpoint")
-        chosen.append(", ".join(f"IFNULL({name}, -1)" for name in names))
+        chosen.append(", ".join(f"IFNULL({ratio(name)}, -1)" for name in names))
     return [
-        f"SELECT {what} FROM sample WHERE utc_s > ? AND utc_s <= ? AND span_s > 0 ORDER BY {order}"  # noqa: S608
+        f"SELECT {what} FROM sample WHERE utc_s > ? AND utc_s <= ? AND {SAMPLE} ORDER BY {order}"  # noqa: S608
         for what in chosen
     ]
 
 
 def values(db: sqlite3.Connection, query: str, span: tuple[float, float]) -> array[float]:
-    """All values of all rows in turn; raises TypeError when one is no number."""
+    """All values of all rows in turn."""
     return array("d", chain.from_iterable(db.execute(query, span)))

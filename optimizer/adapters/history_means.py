@@ -2,45 +2,91 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 from optimizer.adapters.history_file import DAY_S
-from optimizer.model import PerResource
+from optimizer.adapters.history_sound import SAMPLE, is_known
+from optimizer.model import PerResource, Resource
 from optimizer.outcome import PeriodMean, PeriodMeans, Record
 
-_WEIGHED = ("cpu", "cpu_own", "memory", "memory_own", "disk", "disk_own")
-_TOTALS = ", ".join(
-    f"TOTAL({x} * span_s), TOTAL(span_s) FILTER (WHERE {x} IS NULL)" for x in _WEIGHED
-)
-SUMS = f"""
-    SELECT COUNT(*), TOTAL(span_s), {_TOTALS} FROM sample WHERE utc_s > ? AND utc_s <= ?
+_MINUTE_S = 60
+_SLACK_S = 1.0
+"""Ends are stored in whole seconds, so neighbours may overlap by less than this."""
+
+
+def _sums(counted_s: str) -> str:
+    """For each resource: total and own share times the seconds known, and these seconds."""
+    chosen = []
+    for resource in Resource:
+        name, known = f"s.{resource.value}", f"FILTER (WHERE {is_known(f's.{resource.value}')})"
+        weighed = (f"{name} * {counted_s}", f"{name}_own * {counted_s}", counted_s)
+        chosen += [f"TOTAL({one}) {known}" for one in weighed]
+    return ", ".join(chosen)
+
+
+_WITHIN = f"utc_s > :start AND utc_s <= :end AND {SAMPLE}"
+_BEFORE = f"(p.utc_s - p.utc_s % {_MINUTE_S})"
+_PLAIN = f"""
+    SELECT TOTAL(s.utc_s - s.span_s <= {_BEFORE} - {_SLACK_S}), MAX(s.utc_s), COUNT(*),
+        {_sums("MIN(s.span_s, s.utc_s - :start)")}
+    FROM sample s LEFT JOIN sample p ON p.rowid = s.rowid - 1
+    WHERE {_WITHIN.replace("utc_s", "s.utc_s").replace("span_s", "s.span_s")}
 """  # noqa: S608 - constants only
-"""Number of rows and weighted sums over the rows of a time."""
-
-
-def weighted(record: Record) -> list[float]:
-    """What one record adds to the sums of `SUMS`, in their order."""
-    span_s = record.sample.span_s
-    sums = [span_s]
-    for used in record.sample.usage:
-        if used is None:
-            sums += (0.0, span_s, 0.0, span_s)
-        else:
-            sums += (used.total_ratio * span_s, 0.0, used.own_ratio * span_s, 0.0)
-    return sums
-
-
-def period_means(rows: int, sums: list[float], days: float) -> PeriodMeans:
-    """The means of `days` days, from what `SUMS` gives."""
-    span_s, *weighted = sums
-
-    def mean(first: int) -> PeriodMean:
-        total, unknown_s, own, own_unknown_s = weighted[first : first + 4]
-        known_s, own_known_s = span_s - unknown_s, span_s - own_unknown_s
-        return PeriodMean(
-            mean_ratio=total / known_s if known_s else None,
-            own_mean_ratio=own / own_known_s if own_known_s else None,
-            coverage_ratio=min(1.0, known_s / (days * DAY_S)),
-        )
-
-    return PeriodMeans(
-        days=days, rows=rows, of=PerResource(cpu=mean(0), memory=mean(4), disk=mean(8))
+"""How many rows begin before the one written before them ended, and sums in which all count."""
+_USED = ", ".join(f"{x.value}, {x.value}_own" for x in Resource)
+_RESOLVED = f"""
+    WITH told AS (
+        SELECT rowid AS number, utc_s, span_s, {_USED},
+            LEAD(utc_s) OVER (ORDER BY utc_s, rowid) AS next_s
+        FROM sample WHERE {_WITHIN}
+    ), counted AS (
+        SELECT {_USED}, MIN(span_s, utc_s - :start, MAX(0, utc_s - IFNULL(
+            LAG(utc_s - utc_s % {_MINUTE_S}) OVER (ORDER BY utc_s, number), utc_s - span_s
+        ))) AS counted_s
+        FROM told WHERE next_s IS NOT utc_s OR utc_s % {_MINUTE_S}
     )
+    SELECT {_sums("s.counted_s")} FROM counted s
+"""  # noqa: S608 - constants only
+"""The sums where rows tell of the same time: each counts as in a report, see report/grid.py."""
+
+
+class PeriodSums:
+    """Sums over the rows that ended in a time; raises sqlite3.Error."""
+
+    def __init__(self, db: sqlite3.Connection, start_utc_s: float, end_utc_s: float) -> None:
+        self._start_s, self._end_s = start_utc_s, end_utc_s
+        span = {"start": start_utc_s, "end": end_utc_s}
+        overlaps, self._last_s, self._rows, *self._sums = db.execute(_PLAIN, span).fetchone()
+        if overlaps:
+            self._sums = list(db.execute(_RESOLVED, span).fetchone())
+
+    def add(self, record: Record) -> None:
+        """Count a record that is not yet in the file; what the rows tell of counts once."""
+        sample, end_s = record.sample, int(record.sample.utc_s)
+        if not self._start_s < end_s <= self._end_s:
+            return
+        self._rows += 1
+        before_s = self._start_s
+        if self._last_s is not None:
+            before_s = max(before_s, self._last_s - self._last_s % _MINUTE_S)
+        span_s = max(0.0, min(sample.span_s, end_s - before_s))
+        self._last_s = end_s if self._last_s is None else max(self._last_s, end_s)
+        for number, used in enumerate(sample.usage):
+            if used is not None:
+                self._sums[3 * number] += used.total_ratio * span_s
+                self._sums[3 * number + 1] += used.own_ratio * span_s
+                self._sums[3 * number + 2] += span_s
+
+    def means(self, days: float) -> PeriodMeans:
+        """The means of these `days` days."""
+
+        def mean(first: int) -> PeriodMean:
+            total, own, known_s = self._sums[first : first + 3]
+            return PeriodMean(
+                mean_ratio=total / known_s if known_s else None,
+                own_mean_ratio=own / known_s if known_s else None,
+                coverage_ratio=min(1.0, known_s / (days * DAY_S)),
+            )
+
+        of = PerResource(cpu=mean(0), memory=mean(3), disk=mean(6))
+        return PeriodMeans(days=days, rows=self._rows, of=of)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 
-from optimizer.model import PerResource, Utilisation
+from optimizer.adapters.history_sound import SAMPLE, ratio
+from optimizer.model import PerResource, Resource, Utilisation
 from optimizer.outcome import Past, Record
 
-_PAST = """
-    SELECT utc_s, span_s, cpu, cpu_own, memory, memory_own, disk, disk_own FROM sample
-    WHERE utc_s > ? AND utc_s <= ? ORDER BY utc_s
-"""
+_USED = ", ".join(f"{ratio(x.value)}, {ratio(f'{x.value}_own')}" for x in Resource)
+_PAST = f"""
+    SELECT utc_s, span_s, {_USED} FROM sample
+    WHERE utc_s > ? AND utc_s <= ? AND {SAMPLE} ORDER BY utc_s
+"""  # noqa: S608 - constants only
 
 
 def past(db: sqlite3.Connection, from_utc_s: float, to_utc_s: float) -> Iterator[Past]:

@@ -9,16 +9,18 @@ from pathlib import Path
 
 from optimizer.adapters import history_events, history_past
 from optimizer.adapters.history_file import COLUMNS, DAY_S, FILE_ERRORS, refuse_newer, remedy
-from optimizer.adapters.history_means import SUMS, period_means
+from optimizer.adapters.history_means import PeriodSums
+from optimizer.adapters.history_sound import SAMPLE, ratio, reason
 from optimizer.errors import HistoryError
 from optimizer.outcome import Event, HistoryRow, Past, PeriodMeans
 
 READ_TIMEOUT_S = 5.0
 """How long a reader waits for a lock."""
 _NONE = "there is no history at {path}: the daemon writes it after its first interval"
+_FACTS = ", ".join(reason(x) if x.endswith("_reason") else ratio(x) for x in COLUMNS[2:])
 _ROWS = f"""
-    SELECT {", ".join(COLUMNS)} FROM sample
-    WHERE utc_s > ? AND utc_s <= ? ORDER BY utc_s, rowid
+    SELECT utc_s, span_s, {_FACTS} FROM sample
+    WHERE utc_s > ? AND utc_s <= ? AND {SAMPLE} ORDER BY utc_s, rowid
 """  # noqa: S608 - constants only
 
 
@@ -29,8 +31,7 @@ def read_means(path: Path, now_utc_s: float, days: float) -> PeriodMeans:
     or it cannot be read.
     """
     with reading(path) as (db, _):
-        rows, *sums = db.execute(SUMS, (now_utc_s - days * DAY_S, now_utc_s)).fetchone()
-    return period_means(rows, sums, days)
+        return PeriodSums(db, now_utc_s - days * DAY_S, now_utc_s).means(days)
 
 
 def read_events(path: Path, from_utc_s: float, to_utc_s: float) -> tuple[Event, ...]:

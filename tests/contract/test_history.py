@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.history import BACKLOG_ROWS, SqliteHistory
+from optimizer.adapters.history_account import read_account, read_last_day
 from optimizer.adapters.history_events import MOST_EVENTS
-from optimizer.adapters.history_file import _MIGRATIONS, COLUMNS, SCHEMA_VERSION
-from optimizer.adapters.history_reading import read_events, read_means, read_past
+from optimizer.adapters.history_file import _MIGRATIONS, COLUMNS, SCHEMA_VERSION, begun
+from optimizer.adapters.history_reading import read_events, read_means, read_past, read_rows
+from optimizer.adapters.history_text import parse_jsonl, render
 from optimizer.errors import HistoryError
 from optimizer.model import Decision, PerResource, Reason, Resource, Sample, Utilisation
 from optimizer.outcome import Event, EventKind, Record
@@ -178,7 +180,7 @@ def test_window_excludes_its_start_and_the_future(history: SqliteHistory) -> Non
     history.append(make_record(NOW_S + 1, cpu=(0.9, 0.0)))
     means = history.means(NOW_S, 1)
     assert means.rows == 2
-    assert means.of.cpu.mean_ratio == pytest.approx(0.2)  # (0.1 + 0.3) / 2
+    assert means.of.cpu.mean_ratio == pytest.approx((0.1 * 1 + 0.3 * 60) / 61)  # what is inside
 
 
 def test_coverage_is_never_above_one(either: History) -> None:
@@ -187,15 +189,60 @@ def test_coverage_is_never_above_one(either: History) -> None:
     assert either.means(NOW_S, 1).of.cpu.coverage_ratio == 1.0
 
 
-def test_records_of_one_second_all_count(either: History) -> None:
-    """None replaces another: a clock that was set back gives two intervals the same time."""
-    assert either.append(make_record(NOW_S, span_s=60, cpu=(0.5, 0.0)))
-    assert either.append(make_record(NOW_S + 0.4, span_s=30, cpu=(0.9, 0.0)))
-    assert either.append(make_record(NOW_S, span_s=60, cpu=(0.7, 0.0)))
-    means = either.means(NOW_S + 1, 1)
+def test_of_records_of_one_second_the_last_counts(history: SqliteHistory) -> None:
+    """All are kept; a clock that was set back gives two intervals the same time."""
+    assert history.append(make_record(NOW_S, span_s=60, cpu=(0.5, 0.0)))
+    assert history.append(make_record(NOW_S + 0.4, span_s=30, cpu=(0.9, 0.0)))
+    assert history.append(make_record(NOW_S, span_s=60, cpu=(0.7, 0.0)))
+    means = history.means(NOW_S + 1, 1)
     assert means.rows == 3
-    # (0.5 x 60 + 0.9 x 30 + 0.7 x 60) / 150
-    assert means.of.cpu.mean_ratio == pytest.approx(0.66)
+    assert means.of.cpu.mean_ratio == pytest.approx(0.7)
+    assert means.of.cpu.coverage_ratio == pytest.approx(60 / DAY_S)
+
+
+@pytest.mark.parametrize("odd", ["'abc'", "9e999", "-9e999", "x'00'", "-0.5", "7"])
+@pytest.mark.parametrize("column", ["cpu", "memory_own", "utc_s", "span_s", "disk_reason"])
+def test_one_odd_cell_costs_its_row_at_most(path: Path, column: str, odd: str) -> None:
+    """Whatever a hand has put into a cell, the daemon starts and everything can be read."""
+    kept = SqliteHistory(path, period_days=30, log=FakeLog())
+    for minute in range(3):
+        kept.append(make_record(NOW_S - 60 * minute, cpu=(0.4, 0.1), disk=(0.6, 0.2)))
+    kept.close()
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(f"UPDATE sample SET {column} = {odd} WHERE written = 2")  # noqa: S608
+    again = SqliteHistory(path, period_days=30, log=FakeLog())
+    assert again.append(make_record(NOW_S + 60, cpu=(0.4, 0.1)))
+    now_s = NOW_S + 60
+    planned = list(again.past(now_s - DAY_S, now_s))
+    means = again.means(now_s, 1)
+    own_s = again.own_cpu_ratio_s(now_s - DAY_S, now_s)
+    again.close()
+    assert own_s == pytest.approx(0.1 * 60 * 4, abs=0.1 * 60 + 0.1 * 60 * (odd == "7"))
+    assert means == read_means(path, now_s, 1)
+    assert means.of.cpu.mean_ratio == pytest.approx(0.4)
+    drawn, rows = read_last_day(path, now_s), read_rows(path, now_s - DAY_S, now_s)
+    assert planned == read_past(path, now_s - DAY_S, now_s)
+    assert len(drawn) == len(planned) == len(rows)
+    for one in (*planned, *drawn):
+        assert one.usage.cpu in ((None, None), (pytest.approx(0.4), pytest.approx(0.3)))
+    assert parse_jsonl(render(rows, "jsonl").splitlines(), "it") == (rows, [])
+    columns, _ = read_account(path, now_s - DAY_S, now_s, 0.0)
+    assert len(columns.utc_s) == len(rows)
+
+
+def test_the_last_day_is_found_whatever_its_numbers(path: Path) -> None:
+    """An import numbers its rows below all others, also those of today."""
+    with closing(begun(path)) as db:
+        db.execute(
+            "INSERT INTO sample(written, utc_s, span_s) WITH RECURSIVE n(k) AS (SELECT 0 UNION ALL "
+            "SELECT k + 1 FROM n WHERE k < 100000) SELECT k, ? + k, 1 FROM n",
+            (int(NOW_S) - 20 * DAY_S,),
+        )
+        db.execute(
+            "INSERT INTO sample(written, utc_s, span_s, cpu, cpu_own) VALUES (-1, ?, 60, 0.5, 0)",
+            (int(NOW_S),),
+        )
+    assert [one.usage.cpu for one in read_last_day(path, NOW_S)] == [(0.5, 0.5)]
 
 
 def test_row_holds_every_fact_of_the_record(history: SqliteHistory, path: Path) -> None:

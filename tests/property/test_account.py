@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from optimizer.adapters.history_account import columns, read_last_day
 from optimizer.adapters.history_file import INSERT_ROW, SCHEMA_VERSION, _prepare
+from optimizer.adapters.history_means import PeriodSums
 from optimizer.adapters.history_past import past
 from optimizer.control.budget import Budget, measure
 from optimizer.control.statistic import Figure, Ordered, figure
@@ -384,8 +385,8 @@ def test_senseless_values_are_unknown() -> None:
         found = account(db, judged("mean", Gaps.UNKNOWN, 0.25), 1.0, START_S + 3600)
     one = found.of.cpu
     assert one.total_ratio == pytest.approx(0.5)
-    # Of an hour four minutes are unknown; nothing ended before the row without a beginning.
-    assert one.coverage * 1440 == pytest.approx(56)
+    # Of an hour three minutes are unknown and two rows are left out.
+    assert one.coverage * 1440 == pytest.approx(55)
     assert one.figure.ratio == pytest.approx(0.5)
     assert one.last_day[-1].setpoint_ratio == pytest.approx(0.4)
 
@@ -405,6 +406,26 @@ def test_the_resources_are_told_apart() -> None:
     assert of.memory.last_day[-1].setpoint_ratio == pytest.approx(0.33)
     assert of.cpu.last_day[-1].setpoint_ratio == pytest.approx(0.4)
     assert {one.resource for one in of} == set(Resource)
+
+
+@given(histories(back=True))
+@settings(deadline=None)
+def test_the_means_of_the_status_are_those_of_the_report(given_rows: list[Row]) -> None:
+    """Also where rows overlap, because a clock was set back."""
+    told: list[Row] = [(end, float(round(span)), x, y) for end, span, x, y in given_rows]
+    now_s = max(row[0] for row in told)
+    from_s = now_s - DAY_S
+    with stored(told) as db:
+        found = PeriodSums(db, from_s, now_s).means(1).of.cpu
+        seen = rows(columns(db, SCHEMA_VERSION, from_s, now_s)).within(from_s, now_s)
+    known_s = np.maximum(0.0, seen.end_s - seen.start_s) * seen.of.cpu.known
+    assert found.coverage_ratio == pytest.approx(min(1.0, known_s.sum() / DAY_S))
+    if known_s.sum() > 0:
+        for value, values in (
+            (found.mean_ratio, seen.of.cpu.total),
+            (found.own_mean_ratio, seen.of.cpu.own),
+        ):
+            assert value == pytest.approx((values * known_s).sum() / known_s.sum(), abs=1e-9)
 
 
 def test_the_last_day_is_that_of_the_rows(tmp_path_factory: pytest.TempPathFactory) -> None:
