@@ -8,8 +8,10 @@ import re
 import stat
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 _SHARING_RETRIES = 20
 """On Windows a file cannot be replaced while somebody reads it; readers are done sooner."""
@@ -30,6 +32,13 @@ def replace_file(path: Path, content: bytes, *, durable: bool, mode: int = 0o644
 
     Raises OSError.
     """
+    write_file(path, lambda file: file.write(content), durable=durable, mode=mode)
+
+
+def write_file(
+    path: Path, write: Callable[[BinaryIO], object], *, durable: bool, mode: int = 0o644
+) -> None:
+    """The same with a content that `write` puts into a file; what that raises changes nothing."""
     name = _beside(path)
     descriptor = os.open(name, _CREATE_FLAGS, 0o600)
     with ExitStack() as undo:
@@ -37,7 +46,7 @@ def replace_file(path: Path, content: bytes, *, durable: bool, mode: int = 0o644
         with open(descriptor, "wb") as file:
             if sys.platform != "win32":
                 os.fchmod(descriptor, mode)
-            file.write(content)
+            write(file)
             file.flush()
             if durable:
                 os.fsync(descriptor)

@@ -166,6 +166,7 @@ PARTS = {
     "optimizer.adapters.history_import": {
         "optimizer.adapters.history_events",
         "optimizer.adapters.history_file",
+        "optimizer.adapters.history_sound",
     },
     "optimizer.adapters.history_means": {
         "optimizer.adapters.history_file",

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 from optimizer.adapters import history_events
@@ -22,6 +23,7 @@ from optimizer.adapters.history_file import (
     remedy,
     transaction,
 )
+from optimizer.adapters.history_sound import SAMPLE
 from optimizer.errors import HistoryError
 from optimizer.outcome import Event, EventKind, HistoryRow
 
@@ -29,7 +31,8 @@ _INSERT = f"""
     INSERT INTO sample(written, {", ".join(COLUMNS)})
     VALUES (?, {", ".join("?" for _ in COLUMNS)})
 """  # noqa: S608 - constants only
-_COVERED = "SELECT utc_s, span_s FROM sample"
+_COVERED = f"SELECT utc_s, span_s FROM sample WHERE {SAMPLE} AND utc_s < 1e12 ORDER BY utc_s"  # noqa: S608
+_CHUNK = 50_000
 _SLACK_S = 1.0
 """Rows end on whole seconds, so the ends of neighbours may overlap by so much."""
 NEW_MODE = 0o640
@@ -64,11 +67,10 @@ def sift(
     only a row that is there twice counts as known, for a clock that was set
     back gives two rows to the same time.
     """
-    times = list(covered)
+    cover = Cover(covered)
     chosen: list[HistoryRow] = []
     known = too_old = 0
     for source in sources:
-        cover = Cover(times)
         seen: set[HistoryRow] = set()
         for row in source:
             if row.utc_s <= after_utc_s:
@@ -78,7 +80,7 @@ def sift(
             else:
                 seen.add(row)
                 chosen.append(row)
-        times += [(row.utc_s, row.span_s) for row in seen]
+        cover.add((row.utc_s, row.span_s) for row in seen)
     return Sifted(
         rows=tuple(sorted(chosen, key=lambda row: row.utc_s)), known=known, too_old=too_old
     )
@@ -90,12 +92,22 @@ class Cover:
     def __init__(self, rows: Iterable[tuple[float, float]]) -> None:
         self._starts: list[float] = []
         self._ends: list[float] = []
-        for start, end in sorted((end - span, end) for end, span in rows):
-            if self._ends and start <= self._ends[-1]:
-                self._ends[-1] = max(self._ends[-1], end)
-            else:
-                self._starts.append(start)
-                self._ends.append(end)
+        self.add(rows)
+
+    def add(self, rows: Iterable[tuple[float, float]]) -> None:
+        """Cover these as well; a few at a time are taken out of what may be millions."""
+        left = iter(rows)
+        while chunk := [(end - span, end) for end, span in islice(left, _CHUNK)]:
+            chunk.sort()
+            first = bisect_left(self._ends, chunk[0][0])
+            chunk += zip(self._starts[first:], self._ends[first:], strict=True)
+            del self._starts[first:], self._ends[first:]
+            for start, end in sorted(chunk):
+                if self._ends and start <= self._ends[-1]:
+                    self._ends[-1] = max(self._ends[-1], end)
+                else:
+                    self._starts.append(start)
+                    self._ends.append(end)
 
     def touches(self, end_s: float, span_s: float) -> bool:
         """Whether a row lies partly in a covered time, by more than the ends of neighbours do."""
@@ -125,7 +137,7 @@ def store(
             with transaction(db):
                 sifted = sift(
                     sources,
-                    db.execute(_COVERED).fetchall(),
+                    db.execute(_COVERED),
                     after_utc_s=now_utc_s - period_days * DAY_S,
                 )
                 _insert(db, sifted.rows)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from optimizer.adapters import history_events, history_past
 from optimizer.adapters.history_file import COLUMNS, DAY_S, FILE_ERRORS, refuse_newer, remedy
@@ -19,9 +21,18 @@ READ_TIMEOUT_S = 5.0
 _NONE = "there is no history at {path}: the daemon writes it after its first interval"
 _FACTS = ", ".join(reason(x) if x.endswith("_reason") else ratio(x) for x in COLUMNS[2:])
 _ROWS = f"""
-    SELECT utc_s, span_s, {_FACTS} FROM sample
-    WHERE utc_s > ? AND utc_s <= ? AND {SAMPLE} ORDER BY utc_s, rowid
+    SELECT rowid, utc_s, span_s, {_FACTS} FROM sample
+    WHERE (utc_s, rowid) > (?, ?) AND utc_s <= ? AND {SAMPLE} ORDER BY utc_s, rowid LIMIT ?
 """  # noqa: S608 - constants only
+_SPANS = f"""
+    SELECT rowid, utc_s, span_s FROM sample
+    WHERE (utc_s, rowid) > (?, ?) AND utc_s <= ? AND {SAMPLE} ORDER BY utc_s, rowid LIMIT ?
+"""  # noqa: S608 - constants only
+SLICE_ROWS = 20_000
+"""So many rows are read at a time: about 10 MB."""
+_LAST_NUMBER = 2**63 - 1
+EVER_S = 1e12
+"""Later than any row."""
 
 
 def read_means(path: Path, now_utc_s: float, days: float) -> PeriodMeans:
@@ -49,13 +60,44 @@ def read_events(path: Path, from_utc_s: float, to_utc_s: float) -> tuple[Event, 
 def read_rows(path: Path, from_utc_s: float, to_utc_s: float) -> list[HistoryRow]:
     """The rows that ended after the first time and up to the second, by time.
 
-    Of one second, in the order in which they were written. They are taken at
-    once, for one who holds a reading transaction open makes the daemon's WAL
-    grow. Raises HistoryError as `read_means` does.
+    Raises HistoryError as `read_means` does.
     """
-    with reading(path) as (db, _):
-        found = db.execute(_ROWS, (from_utc_s, to_utc_s)).fetchall()
-    return list(map(HistoryRow._make, found))
+    return list(chain.from_iterable(row_slices(path, from_utc_s, to_utc_s)))
+
+
+def row_slices(path: Path, from_utc_s: float, to_utc_s: float) -> Iterator[list[HistoryRow]]:
+    """The same a slice at a time; of one second, in the order in which they were written.
+
+    Raises HistoryError as `read_means` does, also in the midst.
+    """
+    for found in _slices(path, _ROWS, from_utc_s, to_utc_s):
+        yield [HistoryRow._make(row[1:]) for row in found]
+
+
+def read_spans(path: Path) -> Iterator[tuple[float, float]]:
+    """End and length of all rows by time; raises HistoryError as `row_slices` does."""
+    for found in _slices(path, _SPANS, -1.0, EVER_S):
+        for _, end_s, span_s in found:
+            yield end_s, span_s
+
+
+def _slices(
+    path: Path, query: str, from_utc_s: float, to_utc_s: float
+) -> Iterator[list[tuple[Any, ...]]]:
+    """Rows with their numbers, each slice of one moment.
+
+    One who holds a reading transaction open makes the daemon's WAL grow.
+    """
+    after: tuple[float, int] = (from_utc_s, _LAST_NUMBER)
+    while True:
+        with reading(path) as (db, _):
+            found = db.execute(query, (*after, to_utc_s, SLICE_ROWS)).fetchall()
+        if found:
+            yield found
+        if len(found) < SLICE_ROWS:
+            return
+        number, end_s = found[-1][:2]
+        after = (end_s, number)
 
 
 def read_past(path: Path, from_utc_s: float, to_utc_s: float) -> list[Past]:

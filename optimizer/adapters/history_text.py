@@ -40,13 +40,17 @@ class Parsed(NamedTuple):
     without_own: tuple[str, ...] = ()
 
 
-def render(rows: Sequence[HistoryRow], kind: str) -> str:
-    """The rows as `csv` or `jsonl`; numbers in full, so that reading them gives the same rows."""
+def render(rows: Sequence[HistoryRow], kind: str, *, header: bool = True) -> str:
+    """The rows as `csv` or `jsonl`; numbers in full, so that reading them gives the same rows.
+
+    Without `header` they go on after others.
+    """
     if kind == "jsonl":
         return "".join(json.dumps(row._asdict(), allow_nan=False) + "\n" for row in rows)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(HistoryRow._fields)
+    if header:
+        writer.writerow(HistoryRow._fields)
     writer.writerows(rows)
     return text.getvalue()
 

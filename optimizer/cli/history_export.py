@@ -6,7 +6,9 @@ import argparse
 import gzip
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from optimizer.cli.common import (
     EXIT_FAILED,
@@ -20,8 +22,8 @@ from optimizer.cli.common import days as number_of_days
 from optimizer.cli.common import define as define_common
 from optimizer.errors import ConfigError, HistoryError
 
-EVER_S = 1e12
-"""Later than any row."""
+if TYPE_CHECKING:
+    from optimizer.outcome import HistoryRow
 
 
 def define(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +55,7 @@ def define(parser: argparse.ArgumentParser) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Write the rows."""
     from optimizer.adapters.history_file import DAY_S
-    from optimizer.adapters.history_reading import read_rows
-    from optimizer.adapters.history_text import render
+    from optimizer.adapters.history_reading import EVER_S, row_slices
     from optimizer.directories import HISTORY_NAME
 
     if args.days is not None and (args.start is not None or args.end is not None):
@@ -71,23 +72,20 @@ def execute(args: argparse.Namespace) -> int:
     try:
         found = as_far_as_good(args)
         places = where_running(found.directories)
-        rows = read_rows(places.state / HISTORY_NAME, start_s, end_s)
+        rows = row_slices(places.state / HISTORY_NAME, start_s, end_s)
+        name = args.out.removesuffix(".gz")
+        kind = args.format or ("jsonl" if name.endswith((".jsonl", ".ndjson")) else "csv")
+        count = _write(args.out, rows, kind)
     except ConfigError as exc:
         return say_faults(exc)
     except HistoryError as exc:
         return _refused(str(exc))
-    name = args.out.removesuffix(".gz")
-    kind = args.format or ("jsonl" if name.endswith((".jsonl", ".ndjson")) else "csv")
-    text = render(rows, kind)
-    if args.out == "-":
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    elif not _written(Path(args.out), text):
+    if count is None:
         return EXIT_FAILED
-    if not rows:
+    if not count:
         print("optimizer: the history has no rows of that time", file=sys.stderr)
     elif args.out != "-":
-        print(f"{len(rows)} rows in {args.out}.")
+        print(f"{count} rows in {args.out}.")
     return EXIT_OK
 
 
@@ -104,13 +102,40 @@ def instant(text: str) -> float:
         raise argparse.ArgumentTypeError(message) from exc
 
 
-def _written(path: Path, text: str) -> bool:
-    """Whether the file could be replaced; says why not."""
-    from optimizer.atomic import replace_file
+def _write(out: str, slices: Iterator[list[HistoryRow]], kind: str) -> int | None:
+    """How many rows were written; None when the file could not be, which is said."""
+    from optimizer.adapters.history_text import render
 
-    content = text.encode()
-    if path.suffix == ".gz":
-        content = gzip.compress(content, compresslevel=6, mtime=0)
+    count = 0
+
+    def write(put: Callable[[str], object]) -> None:
+        nonlocal count
+        rows = next(slices, [])
+        put(render(rows, kind))
+        while rows:
+            count += len(rows)
+            rows = next(slices, [])
+            put(render(rows, kind, header=False))
+
+    if out == "-":
+        write(sys.stdout.write)
+        sys.stdout.flush()
+        return count
+
+    def pack(file: BinaryIO) -> None:
+        if not out.endswith(".gz"):
+            write(lambda text: file.write(text.encode()))
+            return
+        with gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as packed:
+            write(lambda text: packed.write(text.encode()))
+
+    return count if _written(Path(out), pack) else None
+
+
+def _written(path: Path, content: Callable[[BinaryIO], None]) -> bool:
+    """Whether the file could be replaced; says why not."""
+    from optimizer.atomic import write_file
+
     try:
         if path.exists() and not path.is_file():
             print(
@@ -119,7 +144,7 @@ def _written(path: Path, text: str) -> bool:
                 file=sys.stderr,
             )
             return False
-        replace_file(path, content, durable=True)
+        write_file(path, content, durable=True)
     except OSError as exc:
         print(
             f"optimizer: cannot write {path}: {exc.strerror or exc}; what was there is unchanged",

@@ -190,13 +190,13 @@ def _progress() -> Callable[[int, int], None]:
 def _sifted(places: Directories, sources: list[list[HistoryRow]], after_s: float) -> Sifted:
     from optimizer.adapters.foreign import rights_of
     from optimizer.adapters.history_import import sift
-    from optimizer.adapters.history_reading import read_rows
+    from optimizer.adapters.history_reading import read_spans
     from optimizer.directories import HISTORY_NAME
 
     path = places.state / HISTORY_NAME
     with rights_of(places.state):
-        kept = read_rows(path, -1.0, 1e12) if path.exists() else []
-    return sift(sources, ((row.utc_s, row.span_s) for row in kept), after_utc_s=after_s)
+        kept = read_spans(path) if path.exists() else ()
+        return sift(sources, kept, after_utc_s=after_s)
 
 
 def _stored(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     Indices = NDArray[np.intp]
 
 _CLIP_S = 60
+_PIECE_ROWS = 100_000
+"""So many rows are laid over the cells at a time: 10 MB; a month of minutes is one piece."""
 _MOST = 2.0
 """Counters that are read apart may give a little more than 1; no reading gives more than this."""
 
@@ -51,7 +54,11 @@ class Rows:
         """Those that overlap that time, cut to it."""
         import numpy as np
 
-        kept = (self.end_s > from_s) & (self.start_s < to_s)
+        kept: Any = (self.end_s > from_s) & (self.start_s < to_s)
+        places = np.flatnonzero(kept)
+        if len(places) and places[-1] - places[0] + 1 == len(places):
+            # A view, for a month of seconds is large.
+            kept = slice(int(places[0]), int(places[-1]) + 1)
         return Rows(
             start_s=np.maximum(self.start_s[kept], from_s),
             end_s=np.minimum(self.end_s[kept], to_s),
@@ -123,39 +130,48 @@ class Sums:
     setpoint: Array
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Piece:
+    """Parts of rows: of which row, in which cell, how long."""
+
+    row: Indices
+    cell: Indices
+    part_s: Array
+
+
 class Grid:
     """Cells of `cell_s` seconds from `origin_s` on, with the parts of the rows in each."""
 
     def __init__(self, of: Rows, origin_s: float, cell_s: float, cells: int) -> None:
-        import numpy as np
 
         self.rows, self.cells = of, cells
         self.origin_s, self.cell_s = origin_s, cell_s
-        first = np.maximum(0, np.floor((of.start_s - origin_s) / cell_s)).astype(np.intp)
-        last = np.minimum(cells, np.ceil((of.end_s - origin_s) / cell_s)).astype(np.intp) - 1
-        parts = np.maximum(0, last - first + 1)
-        parts[of.end_s <= of.start_s] = 0
-        self._row: Indices = np.repeat(np.arange(len(parts)), parts)
-        before = np.cumsum(parts) - parts
-        self._cell: Indices = np.arange(len(self._row)) + np.repeat(first - before, parts)
-        begins = origin_s + self._cell * cell_s
-        self._part_s: Array = np.maximum(
-            0.0,
-            np.minimum(of.end_s[self._row], begins + cell_s)
-            - np.maximum(of.start_s[self._row], begins),
-        )
+        count = len(of.end_s)
+        self._pieces: Sequence[_Piece] | None = None
+        if count <= _PIECE_ROWS:
+            self._pieces = [self._piece(0, count)]
 
     def sums(self, used: Used) -> Sums:
         """The sums of one resource."""
-        known_s = self._part_s * used.known[self._row]
-        setpoint_s = self._part_s * used.setpoint_known[self._row]
+        import numpy as np
+
+        known_s, total, organic, own, setpoint_s, setpoint = self._in_cells(
+            lambda part_s, row: (
+                (known_s := part_s * used.known[row]),
+                known_s * used.total[row],
+                known_s * np.maximum(0.0, used.total[row] - used.own[row]),
+                known_s * used.own[row],
+                (setpoint_s := part_s * used.setpoint_known[row]),
+                setpoint_s * used.setpoint[row],
+            )
+        )
         return Sums(
-            known_s=self._in_cells(known_s),
-            total=self._in_cells(known_s * used.total[self._row]),
-            organic=self._in_cells(known_s * used.organic[self._row]),
-            own=self._in_cells(known_s * used.own[self._row]),
-            setpoint_s=self._in_cells(setpoint_s),
-            setpoint=self._in_cells(setpoint_s * used.setpoint[self._row]),
+            known_s=known_s,
+            total=total,
+            organic=organic,
+            own=own,
+            setpoint_s=setpoint_s,
+            setpoint=setpoint,
         )
 
     def slots(self, used: Used) -> tuple[Any, Any]:
@@ -165,19 +181,54 @@ class Grid:
         """
         import numpy as np
 
-        known_s = self._part_s * used.known[self._row]
-        seconds = self._in_cells(known_s)
+        seconds, total, organic = self._in_cells(
+            lambda part_s, row: (
+                (known_s := part_s * used.known[row]),
+                known_s * used.total[row],
+                known_s * np.maximum(0.0, used.total[row] - used.own[row]),
+            )
+        )
         unknown = seconds < 0.5 * self.cell_s
         divisor = np.where(unknown, np.nan, seconds)
+        return (total / divisor).astype(np.float32), (organic / divisor).astype(np.float32)
 
-        def means(values: Array) -> Any:
-            sums = self._in_cells(known_s * values[self._row])
-            return (sums / divisor).astype(np.float32)
-
-        return means(used.total), means(used.organic)
-
-    def _in_cells(self, values: Array) -> Array:
+    def _in_cells(self, make: Callable[[Array, Indices], Sequence[Array]]) -> list[Array]:
+        """The sums over each cell of what `make` gives for parts of rows, a piece at a time."""
         import numpy as np
 
-        counted: Array = np.bincount(self._cell, weights=values, minlength=self.cells)  # type: ignore[assignment]
-        return counted
+        def sums(piece: _Piece) -> list[Any]:
+            cell = piece.cell
+            return [
+                np.bincount(cell, weights=values, minlength=self.cells)
+                for values in make(piece.part_s, piece.row)
+            ]
+
+        if self._pieces is not None:
+            return sums(self._pieces[0])
+        count = len(self.rows.end_s)
+        found = sums(self._piece(0, _PIECE_ROWS))
+        for at in range(_PIECE_ROWS, count, _PIECE_ROWS):
+            for whole, more in zip(
+                found, sums(self._piece(at, min(count, at + _PIECE_ROWS))), strict=True
+            ):
+                np.add(whole, more, out=whole)
+        return found
+
+    def _piece(self, from_row: int, to_row: int) -> _Piece:
+        """The parts of these rows in the cells."""
+        import numpy as np
+
+        origin_s, cell_s = self.origin_s, self.cell_s
+        start_s, end_s = self.rows.start_s[from_row:to_row], self.rows.end_s[from_row:to_row]
+        first = np.maximum(0, np.floor((start_s - origin_s) / cell_s)).astype(np.intp)
+        last = np.minimum(self.cells, np.ceil((end_s - origin_s) / cell_s)).astype(np.intp) - 1
+        parts = np.maximum(0, last - first + 1)
+        parts[end_s <= start_s] = 0
+        row: Indices = np.repeat(np.arange(len(parts)), parts)
+        before = np.cumsum(parts) - parts
+        cell: Indices = np.arange(len(row)) + np.repeat(first - before, parts)
+        begins = origin_s + cell * cell_s
+        part_s: Array = np.maximum(
+            0.0, np.minimum(end_s[row], begins + cell_s) - np.maximum(start_s[row], begins)
+        )
+        return _Piece(row=row + from_row, cell=cell, part_s=part_s)

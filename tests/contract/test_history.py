@@ -19,7 +19,15 @@ from optimizer.adapters.history import BACKLOG_ROWS, SqliteHistory
 from optimizer.adapters.history_account import read_account, read_last_day
 from optimizer.adapters.history_events import MOST_EVENTS
 from optimizer.adapters.history_file import _MIGRATIONS, COLUMNS, SCHEMA_VERSION, begun
-from optimizer.adapters.history_reading import read_events, read_means, read_past, read_rows
+from optimizer.adapters.history_reading import (
+    SLICE_ROWS,
+    read_events,
+    read_means,
+    read_past,
+    read_rows,
+    read_spans,
+    row_slices,
+)
 from optimizer.adapters.history_text import parse_jsonl, render
 from optimizer.errors import HistoryError
 from optimizer.model import Decision, PerResource, Reason, Resource, Sample, Utilisation
@@ -228,6 +236,25 @@ def test_one_odd_cell_costs_its_row_at_most(path: Path, column: str, odd: str) -
     assert parse_jsonl(render(rows, "jsonl").splitlines(), "it") == (rows, [])
     columns, _ = read_account(path, now_s - DAY_S, now_s, 0.0)
     assert len(columns.utc_s) == len(rows)
+
+
+def test_slices_are_the_rows_and_hold_up_no_writer(path: Path) -> None:
+    """Rows of one second lie on both sides of a cut; between slices nothing is held open."""
+    count = 2 * SLICE_ROWS + 5
+    with closing(begun(path)) as db:
+        db.execute(
+            "INSERT INTO sample(utc_s, span_s, cpu) WITH RECURSIVE n(k) AS (SELECT 0 UNION ALL "
+            "SELECT k + 1 FROM n WHERE k < ?) SELECT 1 + k / 3, 1, k / 1e6 FROM n",
+            (count - 1,),
+        )
+        shown = []
+        for rows in row_slices(path, 0, NOW_S):
+            assert len(rows) <= SLICE_ROWS
+            shown += [row.cpu for row in rows]
+            db.execute("INSERT INTO sample(utc_s, span_s) VALUES (?, 1)", (NOW_S + 1,))
+            assert db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+    assert shown == [k / 1e6 for k in range(count)]
+    assert list(read_spans(path))[:2] == [(1, 1.0), (1, 1.0)]
 
 
 def test_the_last_day_is_found_whatever_its_numbers(path: Path) -> None:

@@ -22,9 +22,10 @@ from optimizer.control.statistic import Figure, Ordered, figure
 from optimizer.control.window import Gatherer, Window, slot_length_s
 from optimizer.model import PerResource, Resource
 from optimizer.orders import Gaps, Goal, Policy, Statistic, Terms
+from optimizer.report import grid
 from optimizer.report.account import Account
 from optimizer.report.assemble import Subject, assemble, reading_from
-from optimizer.report.grid import rows
+from optimizer.report.grid import Grid, rows
 from optimizer.report.windowed import Windows
 from tests.fakes import policy
 
@@ -406,6 +407,22 @@ def test_the_resources_are_told_apart() -> None:
     assert of.memory.last_day[-1].setpoint_ratio == pytest.approx(0.33)
     assert of.cpu.last_day[-1].setpoint_ratio == pytest.approx(0.4)
     assert {one.resource for one in of} == set(Resource)
+
+
+@given(histories())
+@settings(deadline=None)
+def test_a_long_history_is_summed_piece_by_piece(given_rows: list[Row]) -> None:
+    """Only a few rows are laid over the cells at a time; the sums are the same."""
+    end_s = given_rows[-1][0]
+    with stored(given_rows) as db:
+        found = rows(columns(db, SCHEMA_VERSION, 0, end_s))
+    cells = math.ceil((end_s - START_S) / 600) + 1
+    whole = Grid(found, START_S, 600, cells).sums(found.of.cpu)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grid, "_PIECE_ROWS", 3)
+        parts = Grid(found, START_S, 600, cells).sums(found.of.cpu)
+    for one, other in ((whole.known_s, parts.known_s), (whole.organic, parts.organic)):
+        assert one == pytest.approx(other)
 
 
 @given(histories(back=True))
