@@ -233,7 +233,7 @@ def test_one_odd_cell_costs_its_row_at_most(path: Path, column: str, odd: str) -
     assert len(drawn) == len(planned) == len(rows)
     for one in (*planned, *drawn):
         assert one.usage.cpu in ((None, None), (pytest.approx(0.4), pytest.approx(0.3)))
-    assert parse_jsonl(render(rows, "jsonl").splitlines(), "it") == (rows, [])
+    assert parse_jsonl(render(rows, "jsonl").splitlines(), "it")[:2] == (rows, [])
     columns, _ = read_account(path, now_s - DAY_S, now_s, 0.0)
     assert len(columns.utc_s) == len(rows)
 
