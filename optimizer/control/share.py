@@ -140,15 +140,19 @@ def choose(
 
 def foreseen(
     spans: Sequence[Span],
-    now: float | None,
+    now: Sequence[float],
     slot_s: float,
     length: int,
-    target: float,
+    rule: Measure,
     *,
     weekly: bool,
 ) -> list[Span]:
-    """What the stretches ahead are likely to be; the first is what is now (None: unknown)."""
-    count, span_s = len(spans), slot_s * length
+    """What the stretches ahead are likely to be.
+
+    The first is as the known of the last slots are, `now`: of a stretch that
+    has begun so, the tenant does as large a part alone.
+    """
+    count, span_s, target = len(spans), slot_s * length, rule.threshold or 0.0
     period = round((7 if weekly and count * span_s >= 6.9 * DAY_S else 1) * DAY_S / span_s)
     period = max(1, min(period, count))
     known = [one for one in spans if one.known]
@@ -181,7 +185,9 @@ def foreseen(
         if abs(offset) > 1e-4:
             one = one._replace(gap=max(0.0, one.gap - offset))
         ahead.append(one)
-    if now is not None:
-        natural = length if now >= target else 0
-        ahead[0] = Span(length, 0.0, natural, now, max(0.0, target - now))
+    if now:
+        gaps = [target - one for one in now if not value_of(rule, one)]
+        natural = length * (len(now) - len(gaps)) // len(now)
+        gap = sum(gaps) / len(gaps) if gaps else 0.0
+        ahead[0] = Span(length, 0.0, natural, sum(now) / len(now), gap)
     return ahead

@@ -178,10 +178,10 @@ def _economy_share(lane: Lane, due: float) -> Setting:
         now = lane.known_organics(max(1, round(BURST_S / lane.slot_s)))
         likely = foreseen(
             past,
-            sum(now) / len(now) if now else None,
+            now,
             lane.slot_s,
             spans.length,
-            lane.target,
+            lane.budget.rule,
             weekly=lane.forecast is None or lane.forecast.best.model is not Model.LAST_DAY,
         )
         choice = choose(past, lane.budget.rule, spans.length, likely, lane.price or lane.target)

@@ -29,15 +29,21 @@ Tenant = Callable[[int, Lane, float], float]
 """The tenant's ratio in a step, when it knows all that the planner knows and has set."""
 
 
-def live(tenant: Tenant, statistic: str, strategy: Strategy, steps: int) -> list[float]:
-    """The totals under a governor that fills up to each setpoint."""
-    goal = Goal(statistic=Statistic.parse(statistic), window_days=WINDOW / DAY)
-    lane = Lane(goal, Terms(strategy=strategy), TARGET, MOST, SLOT_S)
+def live(
+    tenant: Tenant,
+    statistic: str,
+    strategy: Strategy,
+    steps: int,
+    slot_s: int = SLOT_S,
+) -> list[float]:
+    """The totals under a governor that fills up to each setpoint; a window has WINDOW slots."""
+    goal = Goal(statistic=Statistic.parse(statistic), window_days=WINDOW * slot_s / 86_400)
+    lane = Lane(goal, Terms(strategy=strategy), TARGET, MOST, slot_s)
     level, totals = TARGET, []
     for step in range(steps):
         organic = min(1.0, max(0.0, tenant(step, lane, level)))
         totals.append(max(organic, level))
-        lane.take((START + step + 1) * SLOT_S, SLOT_S, totals[-1], organic)
+        lane.take((START + step + 1) * slot_s, slot_s, totals[-1], organic)
         lane.refresh()
         lane.foresee()
         setting = hold(lane) if strategy is Strategy.HOLD else economy(lane, place=True)
@@ -105,6 +111,43 @@ def test_a_tenant_may_know_the_plan(statistic: str, seed: int) -> None:
         return chance.choice([level, level * 0.99]) if level > 0.1 else 0.0
 
     totals = live(spiteful, statistic, Strategy.ECONOMY, 12 * DAY)
+    assert unmet(totals, statistic) == []
+
+
+@pytest.mark.parametrize("statistic", ["p25", "p40", "p50"])
+@pytest.mark.parametrize("stretch", [1, 3])
+def test_a_tenant_may_always_turn_when_it_is_looked_at(statistic: str, stretch: int) -> None:
+    """Busy in every other quarter of an hour: each that begins is taken for what it is not.
+
+    The plan alone raises where the tenant is anyhow, and never where it is
+    not; only what is due, by the budget, keeps the windows. A p50 asks for one
+    slot more than that half.
+    """
+    totals = live(
+        lambda step, _lane, _level: float(step // stretch % 2),
+        statistic,
+        Strategy.ECONOMY,
+        3 * WINDOW,
+        900 // stretch,
+    )
+    assert unmet(totals, statistic) == []
+
+
+@pytest.mark.parametrize(
+    ("statistic", "course"),
+    [
+        ("p50", [1.0, 0.0, 0.0] * WINDOW),
+        # Wholly busy in the first window, then in these hours for a third of the time.
+        ("p95", ([0.6] * 24 + [0.0] * 216) + ([1.0, 0.0, 0.0] * 8 + [0.0] * 216) * 2),
+    ],
+)
+def test_a_tenant_may_be_busy_on_average_and_idle_mostly(
+    statistic: str, course: list[float]
+) -> None:
+    """One slot of three at 100 %: a mean above the target, and not a third of it at the target."""
+    totals = live(
+        lambda step, _lane, _level: course[step], statistic, Strategy.ECONOMY, len(course), 300
+    )
     assert unmet(totals, statistic) == []
 
 

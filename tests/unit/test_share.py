@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from optimizer.control.budget import Measure
 from optimizer.control.share import Choice, Span, choose, foreseen
 
@@ -64,12 +66,20 @@ def test_being_early_has_its_price() -> None:
 def test_the_time_ahead_is_like_the_same_hours_before() -> None:
     """Stretches of half a day over two days: what was a day ago, and now what is seen now."""
     spans = [Span(LENGTH, 0, 0, one, TARGET - one) for one in (0.1, 0.3, 0.1, 0.3)]
-    found = foreseen(spans, 0.15, 4320.0, LENGTH, TARGET, weekly=True)
+    found = foreseen(spans, [0.15], 4320.0, LENGTH, RULE, weekly=True)
     assert [round(one.gap, 6) for one in found] == [0.25, 0.1, 0.3, 0.1]
     nothing = [Span(0, 0.0, 0, float("nan"), float("nan"))] * 4
-    assert [one.gap for one in foreseen(nothing, None, 4320.0, LENGTH, TARGET, weekly=True)] == [
-        TARGET
-    ] * 4
+    found = foreseen(nothing, [], 4320.0, LENGTH, RULE, weekly=True)
+    assert [one.gap for one in found] == [TARGET] * 4
+
+
+def test_now_counts_by_its_slots_and_not_by_their_mean() -> None:
+    """Two of five slots far above the target, none in the others: two fifths are the tenant's."""
+    spans = past(0, 0, 0, 0)
+    found = foreseen(spans, [1.0, 0.0, 1.0, 0.0, 0.1], 4320.0, LENGTH, RULE, weekly=True)[0]
+    assert (found.natural, found.organic) == (4, pytest.approx(0.42))
+    # The mean is above the target of 0.4; three slots lack 0.4, 0.4 and 0.3.
+    assert found.gap == pytest.approx(1.1 / 3)
 
 
 def test_the_planner_needs_no_numpy() -> None:
