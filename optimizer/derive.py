@@ -11,8 +11,8 @@ from optimizer.adapters import mounts as mount_table
 from optimizer.adapters import platform
 from optimizer.adapters.memory_scope import MemoryScope
 from optimizer.control.disks import Scope, choose, eligible, keep, may_hang
+from optimizer.control.goals import needed_days
 from optimizer.control.host import class_target_ratio, host_class, nominal_memory_gb, targets
-from optimizer.control.planner import needed_days
 from optimizer.control.policy import PRESETS, Preset
 from optimizer.model import PerResource, Reason, Resource
 from optimizer.orders import Asked, AskedEach, Floor, Goal, HostClass, Policy, Settled, Terms

@@ -170,6 +170,8 @@ class Outlook:
     and `high` whatever the others were. `met` tells whether it reaches the
     target. `eta_s` is after how long it will, at this setpoint; None when it does
     already, or will not (`limited`: because something keeps the load down).
+    `forecast` is the model used, `forecast_error` its mean absolute error on the
+    last days, `naive_error` that of seasonal-naive.
     """
 
     setpoint_ratio: float
@@ -186,6 +188,7 @@ class Outlook:
     full_in_days: float | None = None
     forecast: str | None = None
     forecast_error: float | None = None
+    naive_error: float | None = None
 
     def resting(self, intent: Intent) -> Outlook:
         """The same with nothing to hold."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from optimizer.control.planner import Planner, needed_days
+from optimizer.control.goals import told_days
+from optimizer.control.planner import Planner
 from optimizer.errors import HistoryError
-from optimizer.model import PerResource, Plan, Sample
+from optimizer.model import PerResource, Plan, Sample, Utilisation
 from optimizer.orders import Policy, Settled
-from optimizer.outcome import Outlook
+from optimizer.outcome import Outlook, Past
 from optimizer.ports import Ports
 
 DAY_S = 86_400.0
@@ -32,8 +35,11 @@ class Filling:
 
     def __init__(self, ports: Ports, settled: Settled) -> None:
         self._history, self._utc = ports.history, ports.clock.utc
-        self._read_s = self._utc() - needed_days(settled.policy) * DAY_S
+        days = told_days(settled.policy, settled.period_days)
+        self._read_s = self._utc() - days * DAY_S
         self.planner = Planner(settled.policy, settled.interval_s)
+        self._newest_s = -math.inf
+        self._late: list[Past] = []
         self._is_read = False
         self._slice_s = SLICE_S
         self._monotonic = ports.clock.monotonic
@@ -47,7 +53,7 @@ class Filling:
             return not self.planner.foresee()
         now_s, start_s = self._utc(), self._monotonic()
         until_s = min(self._read_s + self._slice_s, now_s)
-        self.planner.feed(self._history.past(self._read_s, until_s))
+        self.planner.feed(self._seen(self._history.past(self._read_s, until_s)))
         took_s = self._monotonic() - start_s
         if took_s > SLOW_S:
             self._slice_s /= 2
@@ -56,10 +62,26 @@ class Filling:
         self._read_s, self._is_read = until_s, until_s >= now_s
         return False
 
+    def take(self, sample: Sample) -> None:
+        """What has come in since; the history may have had it by its last slice, or not yet."""
+        cpu, memory, disk = map(_shares, sample.usage)
+        usage = PerResource(cpu=cpu, memory=memory, disk=disk)
+        self._late.append(Past(sample.utc_s, sample.span_s, usage))
+
     def finish(self) -> Planner:
-        """The planner, with what has come in since its last slice."""
-        self.planner.feed(self._history.past(self._read_s, self._utc()))
+        """The planner, with what has come in and was not in a slice: each sample once."""
+        # The history keeps whole seconds.
+        self.planner.feed(one for one in self._late if int(one.utc_s) > self._newest_s)
         return self.planner
+
+    def _seen(self, past: Iterable[Past]) -> Iterator[Past]:
+        for one in past:
+            self._newest_s = one.utc_s
+            yield one
+
+
+def _shares(usage: Utilisation | None) -> tuple[float | None, float | None]:
+    return (None, None) if usage is None else (usage.total_ratio, usage.organic_ratio)
 
 
 class Planning:
@@ -111,6 +133,8 @@ class Planning:
         self._taken_s = sample.utc_s
         if before_s is not None and not before_s - BACK_S <= begin_s < before_s + AHEAD_S:
             self._filling = Filling(self._ports, settled)
+        if self._filling is not None:
+            self._filling.take(sample)
         if self._planner is not None:
             self.outlooks = self._planner.take(sample, plan, settled.policy)
 
@@ -127,10 +151,9 @@ class Planning:
         try:
             if not filling.step():
                 return
-            planner = filling.finish()
         except HistoryError as exc:
             self._log_unread(exc)
-            planner = filling.planner
+        planner = filling.finish()
         self._planner, self._filling = planner, None
         self.outlooks = planner.aim(policy)
 

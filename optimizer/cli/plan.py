@@ -163,12 +163,14 @@ def _planned(settled: Settled, history: Path) -> PerResource[Outlook]:
     One that cannot be read is as none: `optimizer doctor` says what is wrong with it.
     """
     from optimizer.adapters.history_reading import read_past
-    from optimizer.control.planner import Planner, needed_days
+    from optimizer.control.goals import told_days
+    from optimizer.control.planner import Planner
     from optimizer.errors import HistoryError
 
     now_s, past = time.time(), []
     with contextlib.suppress(HistoryError):
-        past = read_past(history, now_s - needed_days(settled.policy) * 86_400, now_s)
+        days = told_days(settled.policy, settled.period_days)
+        past = read_past(history, now_s - days * 86_400, now_s)
     planner = Planner(settled.policy, settled.interval_s, past)
     planner.resume(now_s)
     return planner.aim(settled.policy)

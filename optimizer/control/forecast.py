@@ -32,9 +32,6 @@ _DECAY_QUARTERS = 24.0
 """...and falls to a third in so many: what is odd now is mostly over in a few hours."""
 _BAND = 0.1
 """The share of residuals below the lower, and above the upper band."""
-_TREND_DAYS = 5
-_TREND_REACH = 10
-"""What was seen in a month may go on for most of a year, and says nothing about many."""
 _NAN = float("nan")
 
 
@@ -138,7 +135,6 @@ class Forecast:
     offset: float
     best: Trial
     naive_error: float
-    days: float
 
     def at(self, quarter: int) -> float:
         """The likely value of one quarter hour, 0 to 1."""
@@ -197,7 +193,6 @@ def forecast(
         offset=_offset(first, values, profile, best.model),
         best=best,
         naive_error=min((one.error for one in trials if one.model in _NAIVE), default=math.inf),
-        days=len(values) / DAY,
     )
 
 
@@ -299,35 +294,3 @@ def _bands(residuals: Sequence[tuple[int, float]]) -> tuple[tuple[float, ...], t
         low.append(errors[at] if errors else 0.0)
         high.append(errors[-1 - at] if errors else 0.0)
     return tuple(low), tuple(high)
-
-
-def days_until(limit: float, values: Sequence[float]) -> float | None:
-    """Days until the trend of the daily means reaches `limit`; None when it does not.
-
-    The trend is the median of the slopes between all days (Theil and Sen), so
-    that a single day does not make it; with fewer than five days, or where not
-    three of four slopes rise, there is none, nor further ahead than _TREND_REACH
-    times what was seen. 0 when the limit is reached.
-    """
-    means: list[tuple[float, float]] = []
-    end = len(values)
-    # Whole days that end now.
-    for start in range(end % DAY, end, DAY):
-        known = [v for v in values[start : start + DAY] if v == v]  # noqa: PLR0124
-        if len(known) >= DAY / 2:
-            means.append((start / DAY, sum(known) / len(known)))
-    if len(means) < _TREND_DAYS:
-        return None
-    slopes = sorted(
-        (later - earlier) / (day - before)
-        for at, (before, earlier) in enumerate(means)
-        for day, later in means[at + 1 :]
-    )
-    slope = slopes[len(slopes) // 2]
-    if slope <= 0 or slopes[len(slopes) // 4] <= 0:
-        return None
-    level = median([mean - slope * day for day, mean in means])
-    # A day's mean is that of its middle; now is its end.
-    now = level + slope * (means[-1][0] + 0.5)
-    ahead = max(0.0, (limit - now) / slope)
-    return ahead if ahead <= _TREND_REACH * len(values) / DAY else None

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from optimizer.control.forecast import QUARTER_S, Forecast, days_until
+from optimizer.control.forecast import QUARTER_S, Forecast
+from optimizer.control.goals import goal_of, terms_of
 from optimizer.control.lane import Lane
 from optimizer.control.strategy import BAR_ABOVE_RATIO, Setting, economy, hold
+from optimizer.control.trend import days_until
 from optimizer.model import Intent, PerResource, Plan, Reason, Resource, Sample
-from optimizer.orders import Combination, Goal, Inhibit, Policy, Strategy
+from optimizer.orders import Combination, Inhibit, Policy, Strategy
 from optimizer.outcome import Outlook, Past
 
 WITHDRAW_RATIO = 0.05
@@ -124,7 +126,9 @@ class Planner:
     def _turn(self, policy: Policy) -> None:
         self._policy, self._asked_s = policy, None
         for resource, lane in self._lanes.items():
-            lane.aim(policy.target.of(resource), _most(resource, policy), policy.terms)
+            lane.aim(
+                policy.target.of(resource), _most(resource, policy), terms_of(resource, policy)
+            )
 
     def _see_limits(self, plan: Plan, utc_s: float) -> set[Resource]:
         """What is limited now, or was a short while ago.
@@ -184,6 +188,7 @@ class Planner:
             full_in_days=self._full_in_days(resource, lane),
             forecast=None if lane.forecast is None else lane.forecast.best.model.value,
             forecast_error=None if lane.forecast is None else lane.forecast.best.error,
+            naive_error=None if lane.forecast is None else lane.forecast.naive_error,
         )
 
     def _setting(self, resource: Resource, lane: Lane) -> Setting:
@@ -193,10 +198,9 @@ class Planner:
             setting = hold(lane)
             level = min(lane.most, target + BREAK_MARGIN_RATIO)
             setting = setting._replace(ratio=max(level, setting.ratio))
-        elif terms.strategy is Strategy.ECONOMY and (is_cpu or lane.is_mean):
-            setting = economy(lane, place=is_cpu)
+        elif lane.terms.strategy is Strategy.ECONOMY:
+            setting = economy(lane, place=True)
         else:
-            # Also in economy: to take and give back gigabytes costs more than to hold them.
             setting = hold(lane)
         if resource in self._limited:
             # No windup: what the load was kept from, a higher setpoint would not bring.
@@ -276,16 +280,6 @@ class Planner:
         return lane.full_in_days
 
 
-def goal_of(resource: Resource, policy: Policy) -> Goal:
-    """The goal that is judged; for others the window of those, so that all is shown alike."""
-    goals = policy.terms.goals
-    goal = goals.of(resource)
-    if goal is None:
-        days = max((one.window_days for one in goals if one is not None), default=30.0)
-        goal = Goal(window_days=days)
-    return goal
-
-
 def _most(resource: Resource, policy: Policy) -> float:
     """The highest setpoint."""
     target = policy.target.of(resource)
@@ -297,14 +291,8 @@ def _most(resource: Resource, policy: Policy) -> float:
 def _lane(resource: Resource, policy: Policy, interval_s: float) -> Lane:
     return Lane(
         goal_of(resource, policy),
-        policy.terms,
+        terms_of(resource, policy),
         policy.target.of(resource),
         _most(resource, policy),
         interval_s,
     )
-
-
-def needed_days(policy: Policy) -> float:
-    """How many days of samples a planner wants to know from before."""
-    days = [goal_of(resource, policy).window_days for resource in Resource]
-    return max(days)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optimizer.control import statistic
-from optimizer.control.planner import goal_of
+from optimizer.control.goals import goal_of
 from optimizer.control.policy import PRESETS
 from optimizer.control.statistic import Figure
 from optimizer.control.window import DAY_S

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from optimizer.control.estimate import used_bytes
@@ -191,6 +192,7 @@ def _judged(outlook: Outlook | None) -> dict[str, object] | None:
         "full_in_days": None if outlook.full_in_days is None else round(outlook.full_in_days, 1),
         "forecast": outlook.forecast,
         "forecast_error": _rounded(outlook.forecast_error),
+        "naive_error": _rounded(outlook.naive_error),
     }
 
 
@@ -267,5 +269,8 @@ def _filesystems(report: CycleReport) -> list[dict[str, object]]:
 
 
 def _rounded(ratio: float | None) -> float | None:
-    """To a thousandth of a point: all that the sensors can tell, and readable."""
-    return None if ratio is None else round(ratio, 5)
+    """To a thousandth of a point: all that the sensors can tell, and readable.
+
+    None for an error that could not be measured, which is infinite.
+    """
+    return None if ratio is None or math.isinf(ratio) else round(ratio, 5)

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer.control.budget import Budget, measure, value_of
-from optimizer.control.forecast import DAY, days_until, forecast, models, trial
+from optimizer.control.forecast import DAY, forecast, models, trial
 from optimizer.control.statistic import Ordered, figure
+from optimizer.control.trend import days_until
 from optimizer.control.window import BLOCK, Gatherer, Window
 from optimizer.orders import Gaps, Goal, Statistic
 

@@ -19,8 +19,8 @@ from optimizer.derive import Machine, derive
 from optimizer.loop import FULL_S
 from optimizer.model import Intent, PerResource, Reason, Resource, Sample
 from optimizer.orders import Goal, HostClass, Policy, Statistic, Strategy, Terms
-from optimizer.outcome import Outlook, Past
-from optimizer.planning import START_S, Filling
+from optimizer.outcome import Outlook, Past, Record
+from optimizer.planning import START_S, Filling, Planning
 from optimizer.settings import load
 from tests.fakes import GIB, FakeHistory, FakeHost, FakeLog, policy
 from tests.simulation.rig import Rig
@@ -389,10 +389,91 @@ def test_what_is_recorded_while_the_history_is_read_is_not_lost() -> None:
     while not filling.step():
         pass
     rig.host.now_s += 3600
-    late = Past(rig.host.utc(), 3600, PerResource(cpu=(0.2, 0.1), memory=(0.4, 0.1), disk=(0.4, 0)))
-    rig.history.before.append(late)
+    usage = used_of(0.2)
+    late = Sample(
+        utc_s=rig.host.utc(),
+        span_s=3600,
+        usage=PerResource(cpu=usage, memory=usage, disk=usage),
+        steal_ratio=0.0,
+    )
+    filling.take(late)
     found = filling.finish().aim(rig.settled.policy).cpu
     assert found.coverage == pytest.approx((5 * 24 + 1) / (30 * 24), abs=1e-4)
+
+
+@pytest.mark.parametrize("look", range(6))
+def test_each_sample_counts_once_whenever_the_windows_change(look: int) -> None:
+    """A reload before any of six samples: each slot is the mean of the three that lie in it.
+
+    The history knows a sample before the planner is told of it.
+    """
+    rig = a_rig(a_past(1, used(0.3)), policy(cpu=0.25))
+    planning, ports, settled = Planning(rig.daemon._ports), rig.daemon._ports, rig.settled
+    planning.begin(settled)
+    week = Goal(window_days=7)
+    terms = replace(settled.policy.terms, goals=PerResource(cpu=week, memory=week, disk=week))
+    expected: list[float] = []
+    for number in range(30):
+        rig.host.now_s += 20
+        if number == look:
+            settled = replace(settled, policy=replace(settled.policy, terms=terms))
+        total = 0.2 + 0.02 * number + 0.1 * (number % 2)
+        expected.append(total)
+        usage = used_of(total)
+        sample = Sample(
+            utc_s=rig.host.utc() - 0.01,
+            span_s=20,
+            usage=PerResource(cpu=usage, memory=usage, disk=usage),
+            steal_ratio=0.0,
+        )
+        planning.setpoints(settled)
+        ports.history.append(Record(sample=sample, plan=a_plan()))
+        planning.take(sample, a_plan(), settled)
+    planner = planning._planner
+    assert planner is not None
+    assert planner.fits(settled.policy, settled.interval_s)
+    slots = [sum(expected[at : at + 3]) / 3 for at in range(0, 27, 3)]
+    window = planner._lanes[Resource.CPU].window
+    assert list(window.totals(round(DAWN_S / 60), 9)) == pytest.approx(slots, abs=2e-4)
+
+
+def weekdays(utc_s: float) -> Used:
+    """A tenant that works from nine to six on five days of seven."""
+    day, hour = (utc_s - SPAN_S) // DAY_S % 7, (utc_s - SPAN_S) % DAY_S / 3600
+    organic = 0.6 if day < 5 and 9 <= hour < 18 else 0.03
+    return max(organic, 0.2), organic
+
+
+@pytest.mark.parametrize("days", [1, 7])
+def test_a_restart_or_a_reload_knows_the_rhythm_of_the_weeks_before_the_window(days: int) -> None:
+    """Of 30 days in the history a window takes its last ones only; the forecast takes all.
+
+    So does the trend: the disk gains a point a day and is at 69 %.
+    """
+    goal = Goal(statistic=Statistic.parse("p95"), window_days=days)
+    rules = policy(cpu=0.2)
+    rules = replace(
+        rules, terms=replace(rules.terms, goals=PerResource(cpu=goal, memory=goal, disk=goal))
+    )
+    past = []
+    for one in a_past(30, weekdays):
+        level = 0.39 + 0.01 * (30 + (one.utc_s - DAWN_S) / DAY_S)
+        past.append(one._replace(usage=replace(one.usage, disk=(level, level))))
+    restarted = a_rig(past, rules)
+    slow(restarted, 70)
+    reloaded = a_rig(past, policy(cpu=0.2))
+    slow(reloaded, 70)
+    reloaded.settled = replace(reloaded.settled, policy=rules)
+    slow(reloaded, 90)
+    for rig in (restarted, reloaded):
+        found = outlook(rig)
+        assert found.window_days == days
+        assert found.forecast in {"hour of week", "as a week ago"}
+        assert found.forecast_error == pytest.approx(0.0, abs=1e-6)
+        assert found.coverage == pytest.approx(1.0, abs=0.001)
+        full = outlook(rig, Resource.DISK).full_in_days
+        assert full is not None
+        assert full == pytest.approx(31, abs=0.5)
 
 
 def test_a_history_too_long_for_the_start_is_read_on_in_the_loop() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from optimizer.control.goals import needed_days, told_days
 from optimizer.control.planner import Planner, setpoint
 from optimizer.model import (
     Decision,
@@ -29,6 +30,7 @@ from optimizer.orders import (
     Terms,
 )
 from optimizer.outcome import Outlook, Past
+from optimizer.report.status import _judged
 from tests.fakes import policy
 
 DAY_S = 86_400
@@ -469,3 +471,61 @@ def test_a_clock_that_is_set_back_and_forth_does_no_harm() -> None:
         outlook = planner.take(a_sample(slot, 0.3), a_plan(), rule).cpu
         assert 0.25 <= outlook.setpoint_ratio <= 0.35
         assert 0.0 <= outlook.coverage <= 1.0
+
+
+def test_a_planner_is_told_of_five_weeks_but_of_no_more_than_is_kept() -> None:
+    """The forecast makes use of 35 days; what is judged is needed in any case, and no more kept."""
+    rule = rules(goals=PerResource(cpu=Goal(window_days=7), memory=None, disk=None))
+    assert [told_days(rule, kept) for kept in (3, 30, 90)] == [7, 30, 35]
+    assert needed_days(rule) == 7
+    long = rules(goals=PerResource(cpu=Goal(window_days=60), memory=None, disk=None))
+    assert told_days(long, 30) == 60
+
+
+@pytest.mark.parametrize("statistic", ["mean", "p95"])
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_what_was_before_a_window_has_no_part_in_its_figure(
+    statistic: str, strategy: Strategy
+) -> None:
+    """At 80 % until its first slot: figure, bounds and ETA are as if nothing had been."""
+    goal = Goal(statistic=Statistic.parse(statistic), window_days=2)
+    rule = rules(strategy=strategy, goals=PerResource(cpu=goal, memory=None, disk=None))
+    before, since = past(days(0, 9), 0.8), past(days(9, 11), 0.2)
+    found = [Planner(rule, SLOT_S, one).aim(rule).cpu for one in ([*before, *since], since)]
+    for name in ("ratio", "low", "high", "coverage", "met", "eta_s", "intent", "setpoint_ratio"):
+        assert getattr(found[0], name) == pytest.approx(getattr(found[1], name)), name
+
+
+def test_economy_holds_memory_and_disk_as_hold_does() -> None:
+    """The mean of a tenant of 10 %, and of one above the target by day: the same levels as held."""
+    goals = PerResource(cpu=Goal(window_days=5), memory=Goal(window_days=5), disk=None)
+    for busy in (0.1, 0.7):
+        levels = []
+        for strategy in Strategy:
+            rule = rules(strategy=strategy, goals=goals)
+            planner, level = Planner(rule, SLOT_S), 0.4
+            course = []
+            for slot in days(0, 8):
+                organic = busy if slot % 48 >= 24 else 0.1
+                sample = a_sample(slot, 0.3, memory=max(level, organic))
+                level = planner.take(sample, a_plan(), rule).memory.setpoint_ratio
+                course.append(level)
+            levels.append(course)
+        assert levels[0] == levels[1]
+        assert min(levels[1]) >= 0.4
+
+
+def test_status_shows_how_the_forecast_did_beside_seasonal_naive() -> None:
+    """A daily rhythm with a little noise: both errors; where no last day is known, neither."""
+    rule = rules(goals=PerResource(cpu=Goal(window_days=5), memory=None, disk=None))
+    course = [0.5 if slot % 48 >= 24 else 0.1 + slot % 11 / 100 for slot in days(0, 16)]
+    known = [past(range(slot, slot + 1), one)[0] for slot, one in enumerate(course)]
+    shown = _judged(Planner(rule, SLOT_S, known).aim(rule).cpu)
+    assert shown is not None
+    assert 0 < shown["forecast_error"] <= shown["naive_error"]  # type: ignore[operator]
+    unknown = replace(known[0].usage, cpu=(None, None))
+    gone = [*known[: 3 * 48], *(one._replace(usage=unknown) for one in past(days(13, 14), 0.0))]
+    shown = _judged(Planner(rule, SLOT_S, gone).aim(rule).cpu)
+    assert shown is not None
+    assert shown["forecast"] is not None
+    assert (shown["forecast_error"], shown["naive_error"]) == (None, None)
