@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
+from typing import NamedTuple
 
 from optimizer.errors import TraceError
 
@@ -15,6 +16,8 @@ MINUTE_S = 60
 MOST_MINUTES = 366 * 1440
 _GAP_FACTOR = 2.5
 """A value stands for up to so many times the usual spacing; after that nothing is known."""
+_KNOWN_RATIO = 0.5
+"""A minute of an export of which less than this is known is unknown, as for the planner."""
 _TIMES = ("timestamp", "utc_s", "time")
 _VALUES = ("value", "cpu_organic", "cpu")
 
@@ -35,12 +38,22 @@ class Trace:
         return Trace(start_utc_s=self.start_utc_s, minutes=(self.minutes * times)[:count])
 
 
+class _Sample(NamedTuple):
+    """A row of an export: from when to when, and the tenant's ratio."""
+
+    begin_s: float
+    end_s: float
+    value: float | None
+
+
 def read(lines: Iterable[str], name: str) -> Trace:
     """The trace in the lines of a CSV file with a header; `name` is for messages.
 
     Columns are `timestamp` (ISO 8601, UTC unless it says otherwise, or seconds
     since the epoch) and `value` in percent; or, as the history is exported,
-    `utc_s` and `cpu` with `cpu_own`, as ratios. An empty value is unknown.
+    `utc_s` and `cpu` with `cpu_own`, as ratios, of the `span_s` seconds that end
+    at `utc_s`. An empty value is unknown. Where the clock was set back during an
+    export, the later rows count. In other files that is a fault.
     Raises TraceError with line and value.
     """
     rows = csv.reader(lines)
@@ -50,14 +63,19 @@ def read(lines: Iterable[str], name: str) -> Trace:
         column = _column(header, _VALUES, name)
         own = header.index("cpu_own") if header[column] == "cpu" and "cpu_own" in header else None
         scale = 100.0 if header[column] == "value" else 1.0
-        points = [
-            _point(row, rows.line_num, at, column, own, scale, name)
-            for row in rows
-            if any(cell.strip() for cell in row)
-        ]
+        span = header.index("span_s") if header[at] == "utc_s" and "span_s" in header else None
+        points: list[tuple[float, float | None, int]] = []
+        samples: list[_Sample] = []
+        for row in rows:
+            if not any(cell.strip() for cell in row):
+                continue
+            point = _point(row, rows.line_num, at, column, own, scale, name)
+            points.append(point)
+            if span is not None:
+                _append(samples, point, _span(row, span, rows.line_num, name))
     except csv.Error as exc:
         raise TraceError(f"{name}, line {rows.line_num}: {exc}; is it a CSV file?") from exc
-    return _minutes(points, name)
+    return _minutes(points, name) if span is None else _covered(samples, name)
 
 
 def _column(header: Sequence[str], names: Sequence[str], name: str) -> int:
@@ -121,6 +139,56 @@ def _ratio(text: str, scale: float, line: int, name: str) -> float | None:
     return min(1.0, value / scale)
 
 
+def _span(row: Sequence[str], at: int, line: int, name: str) -> float:
+    text = row[at].strip() if at < len(row) else ""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= MOST_MINUTES * MINUTE_S:
+        raise TraceError(
+            f"{name}, line {line}: span_s {text[:40]!r} must be a number of seconds above 0"
+        )
+    return seconds
+
+
+def _append(samples: list[_Sample], point: tuple[float, float | None, int], span_s: float) -> None:
+    """Take in a sample; of those that ended no sooner nothing stays, nor of an overlap."""
+    end_s, value, _ = point
+    while samples and samples[-1].end_s >= end_s:
+        samples.pop()
+    begin_s = max(0.0, end_s - span_s, samples[-1].end_s if samples else 0.0)
+    if begin_s < end_s:
+        samples.append(_Sample(begin_s, end_s, value))
+
+
+def _covered(samples: Sequence[_Sample], name: str) -> Trace:
+    """The mean of each minute of which at least half is known."""
+    if not samples:
+        raise TraceError(f"{name}: no row of values; at least one is needed")
+    first = math.floor(samples[0].begin_s / MINUTE_S)
+    count = math.ceil(samples[-1].end_s / MINUTE_S) - first
+    _refuse_long(count, name)
+    known_s, total_s = [0.0] * count, [0.0] * count
+    for begin_s, end_s, value in samples:
+        if value is None:
+            continue
+        for at in range(math.floor(begin_s / MINUTE_S), math.ceil(end_s / MINUTE_S)):
+            part_s = min(end_s, (at + 1) * MINUTE_S) - max(begin_s, at * MINUTE_S)
+            known_s[at - first] += part_s
+            total_s[at - first] += value * part_s
+    minutes = [
+        total / known if known >= _KNOWN_RATIO * MINUTE_S else None
+        for known, total in zip(known_s, total_s, strict=True)
+    ]
+    return Trace(start_utc_s=first * MINUTE_S, minutes=tuple(minutes))
+
+
+def _refuse_long(count: int, name: str) -> None:
+    if count > MOST_MINUTES:
+        raise TraceError(f"{name}: {count / 1440:.0f} days; at most a year is taken")
+
+
 def _minutes(points: Sequence[tuple[float, float | None, int]], name: str) -> Trace:
     if len(points) < 2:
         raise TraceError(f"{name}: {len(points)} row(s) of values; at least two are needed")
@@ -134,8 +202,7 @@ def _minutes(points: Sequence[tuple[float, float | None, int]], name: str) -> Tr
     spacing_s = steps[len(steps) // 2]
     first = math.floor(points[0][0] / MINUTE_S)
     count = math.ceil((points[-1][0] + spacing_s) / MINUTE_S) - first
-    if count > MOST_MINUTES:
-        raise TraceError(f"{name}: {count / 1440:.0f} days; at most a year is taken")
+    _refuse_long(count, name)
     lasting_s = max(MINUTE_S, _GAP_FACTOR * spacing_s)
     minutes: list[float | None] = []
     at, value, since_s = 0, None, -math.inf

@@ -34,16 +34,36 @@ def test_seconds_are_averaged_to_minutes_and_days_are_repeated() -> None:
 def test_the_export_of_the_history_is_understood() -> None:
     """Ratios of total and own: the tenant is the difference."""
     lines = ["utc_s,span_s,cpu,cpu_own\n", "60,60,0.4,0.3\n", "120,60,0.5,0.1\n"]
-    assert read(lines, "x").minutes == pytest.approx((0.1, 0.4))
+    trace = read(lines, "x")
+    assert trace.minutes == pytest.approx((0.1, 0.4))
+    assert trace.start_utc_s == 0
+
+
+def test_a_row_of_an_export_is_of_the_time_before_its_end() -> None:
+    """Ten minutes that end at 00:10, half of the next one, a gap, and a part of a minute."""
+    rows = ["600,600,0.2,0\n", "630,30,0.4,0\n", "780,60,0.6,0\n", "790,10,1,0\n"]
+    trace = read(["utc_s,span_s,cpu,cpu_own\n", *rows], "x")
+    assert trace.start_utc_s == 0
+    assert trace.minutes == (*[pytest.approx(0.2)] * 10, 0.4, None, 0.6, None)
+
+
+def test_of_an_export_the_rows_after_a_clock_was_set_back_count() -> None:
+    """The same second twice, and one before: the later row stands, nothing counts twice."""
+    head = "utc_s,span_s,cpu,cpu_own\n"
+    rows = ["60,60,0.1,0\n", "120,60,0.2,0\n", "120,60,0.5,0\n", "150,60,0.7,0\n"]
+    assert read([head, *rows], "x").minutes == pytest.approx((0.1, 0.5, 0.7))
+    assert read([head, *rows, "120,60,0.9,0\n"], "x").minutes == pytest.approx((0.1, 0.9))
 
 
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
         ([], "x.csv, line 1: no column timestamp"),
+        (["utc_s,span_s,cpu\n", "60,,0.1\n"], "line 2: span_s '' must be a number of seconds"),
+        (["utc_s,span_s,cpu\n"], "no row of values; at least one"),
         (["a,b\n"], "line 1: no column timestamp"),
         (["timestamp,b\n"], "line 1: no column value"),
-        ([HEAD, "0,1\n"], "1 rows; at least two"),
+        ([HEAD, "0,1\n"], "1 row(s) of values; at least two"),
         ([HEAD, "0,1\n", "60\n"], "line 3: 1 columns, 2 are needed"),
         ([HEAD, "0,1\n", "60,x\n"], "line 3: value 'x' must be a number from 0 to 100"),
         ([HEAD, "0,1\n", "60,nan\n"], "line 3: value 'nan'"),
