@@ -38,6 +38,7 @@ def define(parser: argparse.ArgumentParser, _name: str) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Print what is done and why; starts nothing and changes nothing."""
+    from optimizer.control.promise import promise
     from optimizer.derive import derive, look
     from optimizer.report.explain import Pace, sentences
 
@@ -57,6 +58,7 @@ def execute(args: argparse.Namespace) -> int:
     )
     for line in sentences(status, pace):
         print(f"- {line}")
+    print(f"Aim: {status.get('aim') or promise(policy)}.")
     return EXIT_OK
 
 

@@ -50,7 +50,7 @@ def define(parser: argparse.ArgumentParser, _name: str) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the planner and the governor of the daemon against a model host; prints each day."""
-    from optimizer.control.strategy import promise
+    from optimizer.control.promise import promise
     from optimizer.derive import derive, look, sized
     from optimizer.report.simulation import collect, document, lines, svg
     from optimizer.simulate import simulate
@@ -98,7 +98,7 @@ def execute(args: argparse.Namespace) -> int:
         )
         print("\n".join(lines(result, cpus=cpus, statistic=statistic, target=target)))
         if goal is not None:
-            print(promise(policy))
+            print(f"aim: {promise(policy)}")
     if args.plot is not None:
         picture = svg(result, target=target, title=args.trace.name)
         try:

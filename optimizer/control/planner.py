@@ -23,7 +23,7 @@ ENOUGH_RATIO = 0.5
 """The cheapest resource breaks a rule alone while this part of its margin above it is left."""
 BREAK_MARGIN_RATIO = 0.02
 """So far above its target a level is held that alone breaks a rule."""
-_CHEAPEST = (Resource.MEMORY, Resource.DISK, Resource.CPU)
+CHEAPEST = (Resource.MEMORY, Resource.DISK, Resource.CPU)
 """What is held costs nothing more; CPU time does."""
 LIMITED_S = 900.0
 """So long after a limit was last seen no more than the target is asked for."""
@@ -245,7 +245,7 @@ class Planner:
         What is cheaper than the one that meets it goes on: it is to take over again.
         """
         policy = self._policy
-        for at, resource in enumerate(_CHEAPEST):
+        for at, resource in enumerate(CHEAPEST):
             outlook = found[resource]
             target = policy.target.of(resource)
             if outlook.intent is Intent.UNJUDGED or outlook.ratio is None:
@@ -253,7 +253,7 @@ class Planner:
             room = BREAK_MARGIN_RATIO * ENOUGH_RATIO if resource is not Resource.CPU else 0.0
             if outlook.limited or outlook.ratio < target + room:
                 continue
-            for dearer in _CHEAPEST[at + 1 :]:
+            for dearer in CHEAPEST[at + 1 :]:
                 if found[dearer].intent is not Intent.UNJUDGED:
                     found[dearer] = found[dearer].resting(Intent.ELSEWHERE)
             break

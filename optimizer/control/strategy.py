@@ -6,16 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from optimizer.control.forecast import QUARTER_S, Model
-from optimizer.control.lane import (
-    CATCH_UP_WINDOW_RATIO,
-    HOLD_MARGIN_RATIO,
-    SHARE_MARGIN,
-    Lane,
-)
+from optimizer.control.lane import CATCH_UP_WINDOW_RATIO, HOLD_MARGIN_RATIO, Lane
 from optimizer.control.share import BURST_S, choose, foreseen
 from optimizer.control.window import DAY_S
 from optimizer.model import Intent
-from optimizer.orders import Kind, Policy, Strategy
 
 BAR_ABOVE_RATIO = 0.002
 """A minute that must reach a target is held this far above it: more than the governor is off."""
@@ -34,27 +28,6 @@ class Setting(NamedTuple):
 
     ratio: float
     intent: Intent
-
-
-def promise(policy: Policy) -> str:
-    """What is aimed at and how sure it is, in one sentence on the CPU.
-
-    No probability is needed: the budget (see budget.py) leaves out only what
-    the highest setpoint can still make up for, whatever the tenant does.
-    """
-    goal, terms = policy.terms.goals.cpu, policy.terms
-    target = policy.target.cpu
-    most = max(target, min(policy.ceiling.cpu, target + terms.catch_up_ratio))
-    if terms.strategy is Strategy.HOLD:
-        aim = "never below the target"
-    elif goal is None or goal.statistic.kind is Kind.MEAN:
-        aim = f"a margin of up to {100 * terms.margin_ratio:g} points"
-    else:
-        aim = f"a margin of {100 * SHARE_MARGIN:g} % of the time needed"
-    return (
-        f"aimed at with {aim}; once met, kept for certain, whatever the tenant does, "
-        f"while the setpoint (up to {100 * most:g} %) can be reached"
-    )
 
 
 def hold(lane: Lane) -> Setting:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from optimizer.control.estimate import used_bytes
+from optimizer.control.promise import promise
 from optimizer.control.spread import INODE_FLOOR_RATIO, room_of
 from optimizer.counters import CpuCapacity, DiskCounters, Reading
 from optimizer.model import Decision, Reason, Resource, Utilisation
@@ -72,6 +73,7 @@ def document(report: CycleReport, host: Host, around: Surroundings) -> dict[str,
         "policy": report.orders.policy.terms.preset,
         "strategy": report.orders.policy.terms.strategy.value,
         "combination": report.orders.policy.terms.combination.value,
+        "aim": promise(report.orders.policy),
         "resources": {resource.value: _resource(resource, report, around) for resource in Resource},
         "steal": _rounded(steal),
         "own_core_hours": {

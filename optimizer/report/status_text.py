@@ -153,6 +153,8 @@ def _facts(status: Mapping[str, object]) -> list[tuple[str, str]]:
     ]
     if status.get("policy"):
         facts.append(("policy", _clean(policy_words(status))))
+    if aim := _clean(status.get("aim")):
+        facts.append(("aim", aim))
     of = _mapping(_mapping(status, "resources"), Resource.MEMORY.value)
     if metrics := _mapping(of, "metrics"):
         facts.append(("memory", _formulas(metrics)))

@@ -183,6 +183,7 @@ def test_without_a_configuration_everything_has_a_default(tmp_path: Path) -> Non
     assert planned.returncode == 0, planned.stderr
     for name in ("CPU:", "Memory:", "Disk:"):
         assert name in planned.stdout
+    assert planned.stdout.splitlines()[-1].startswith("Aim: never below the target")
 
 
 def test_a_path_that_is_not_there_is_said_and_nothing_is_held(tmp_path: Path) -> None:

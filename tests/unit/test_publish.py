@@ -110,6 +110,7 @@ def test_own_and_organic_are_apart_and_add_up() -> None:
     assert abs(cpu["now"] - cpu["organic"] - cpu["own"]) < 1e-4
     assert cpu["mean"] is not None
     assert resources["disk"]["note"] == "a note"
+    assert str(found["aim"]).startswith("never below the target; ")
 
 
 def test_a_failed_sensor_is_unknown_and_a_warning() -> None:

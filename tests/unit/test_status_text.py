@@ -112,6 +112,8 @@ def test_the_table_names_the_policy() -> None:
     of = {"cpu": {"target": 0.2, "judged": judged}}
     told = status(policy="custom", strategy="hold", combination="meet_all", resources=of)
     assert "policy    custom: cpu p95 of 7 d; hold" in table(told)
+    assert "aim       high" in table({**told, "aim": "high"})
+    assert "aim  " not in table(told)
 
 
 def test_different_reasons_are_named_one_by_one() -> None:
