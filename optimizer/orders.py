@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from optimizer.model import PerResource, Reason, Resource
@@ -70,6 +71,14 @@ class Combination(enum.Enum):
     """Each is to be met: the rule of those who demand a utilisation."""
     BREAK_ANY = "break_any"
     """One suffices: a host is idle only if all the conditions for that hold."""
+
+    def verdict(self, met: Iterable[bool | None]) -> bool | None:
+        """Of the goals that are judged, each met, not met or unknown; None: it cannot be told."""
+        found = list(met)
+        decisive = self is Combination.BREAK_ANY
+        if decisive in found:
+            return decisive
+        return None if not found or None in found else not decisive
 
 
 class Strategy(enum.Enum):

@@ -41,12 +41,15 @@ _PLACE = Place("/data", "/data")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Minute:
-    """One simulated minute; CPU ratios, None while the trace has a gap. `outlook` is the CPU's."""
+    """One simulated minute; CPU ratios, None while the trace has a gap: the host is off.
+
+    `outlooks` are those at its end, also of a gap.
+    """
 
     utc_s: float
     organic: float | None
     own: float | None
-    outlook: Outlook | None
+    outlooks: PerResource[Outlook]
 
 
 @dataclass(slots=True)
@@ -122,13 +125,13 @@ def simulate(
     """The minutes of a host with this tenant, one after the other.
 
     `progress` is told the number of each minute. While the tenant is None the
-    host is off: nothing is measured and nothing held.
+    host is off: nothing is measured and nothing held, and the judged windows move on.
     """
     scaled = _scaled(policy)
     host = _Host(cpus, memory_bytes)
     planner = Planner(policy, MINUTE_S)
-    state, setpoints = ControlState(hours=OwnHours()), None
-    outlook: Outlook | None = None
+    state = ControlState(hours=OwnHours())
+    setpoints: PerResource[float] | None = None
     for number, organic in enumerate(tenant):
         progress(number)
         end_utc_s = start_utc_s + (number + 1) * MINUTE_S
@@ -136,7 +139,10 @@ def simulate(
             state, host.duty = ControlState(), 0.0
             host.memory_held = host.disk_held = 0
             host.now_s += SEEN_S
-            yield Minute(utc_s=end_utc_s, organic=None, own=None, outlook=outlook)
+            planner.resume(end_utc_s)
+            outlooks = planner.aim(policy)
+            setpoints = _levels(outlooks)
+            yield Minute(utc_s=end_utc_s, organic=None, own=None, outlooks=outlooks)
             continue
         before = host.run(SEEN_S, organic)
         # The governor's clocks agree with one another; the planner's is the true one.
@@ -149,10 +155,13 @@ def simulate(
         after = min(host.duty, 1.0 - organic)
         own = (before * SEEN_S + after * (MINUTE_S - SEEN_S)) / MINUTE_S
         outlooks = planner.take(_sample(host, end_utc_s, organic, own), verdict.plan, policy)
-        outlook = outlooks.cpu
-        cpu, memory, disk = (one.setpoint_ratio for one in outlooks)
-        setpoints = PerResource(cpu=cpu, memory=memory, disk=disk)
-        yield Minute(utc_s=end_utc_s, organic=organic, own=own, outlook=outlook)
+        setpoints = _levels(outlooks)
+        yield Minute(utc_s=end_utc_s, organic=organic, own=own, outlooks=outlooks)
+
+
+def _levels(outlooks: PerResource[Outlook]) -> PerResource[float]:
+    cpu, memory, disk = (one.setpoint_ratio for one in outlooks)
+    return PerResource(cpu=cpu, memory=memory, disk=disk)
 
 
 def _scaled(policy: Policy) -> Policy:
@@ -195,6 +204,6 @@ def _sample(host: _Host, utc_s: float, organic: float, own: float) -> Sample:
     )
 
 
-def hold_ratio(organic: float, target: float) -> float:
-    """What holding the target all the time would add in a minute."""
+def fill_ratio(organic: float, target: float) -> float:
+    """What an ideal fill to the target, which knows the tenant, would add in a minute."""
     return max(0.0, target - organic)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
 import gzip
 import json
+import multiprocessing
 import os
 import sys
 import zlib
@@ -19,6 +22,9 @@ from optimizer.cli.common import define as define_common
 from optimizer.errors import ConfigError, TraceError
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+    from optimizer.orders import Policy
     from optimizer.report.simulation import Result
     from optimizer.trace import Trace
 
@@ -41,6 +47,11 @@ def define(parser: argparse.ArgumentParser, _name: str) -> None:
         "--memory-gb", type=_size, metavar="G", help="memory of the host (default: this one's)"
     )
     parser.add_argument("--cpus", type=_count, help="CPUs of the host (default: this one's)")
+    parser.add_argument(
+        "--machine",
+        metavar="M",
+        help="processor of the host as `uname -m` names it, such as aarch64 (default: this one's)",
+    )
     parser.add_argument("--json", action="store_true", help="the result for programs")
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="a picture: .svg, or .png with matplotlib"
@@ -52,7 +63,8 @@ def execute(args: argparse.Namespace) -> int:
     """Run the planner and the governor of the daemon against a model host; prints each day."""
     from optimizer.control.promise import promise
     from optimizer.derive import derive, look, sized
-    from optimizer.report.simulation import collect, document, lines, svg
+    from optimizer.report.simulation import collect, document
+    from optimizer.report.simulation_text import lines, svg
     from optimizer.simulate import simulate
 
     for key, value in (("POLICY", args.policy), ("STRATEGY", args.strategy)):
@@ -66,6 +78,8 @@ def execute(args: argparse.Namespace) -> int:
     machine = look(settings)
     if args.memory_gb is not None:
         machine = sized(machine, settings, args.memory_gb)
+    if args.machine is not None:
+        machine = dataclasses.replace(machine, processor=args.machine)
     policy = derive(settings, machine).settled.policy
     cpus = args.cpus or os.cpu_count() or 1
     days = len(trace.minutes) // _DAY_MINUTES
@@ -75,16 +89,19 @@ def execute(args: argparse.Namespace) -> int:
         if tell and minute % _DAY_MINUTES == 0:
             print(f"\rday {minute // _DAY_MINUTES} of {days} ", end="", file=sys.stderr)
 
+    memory_bytes = int(machine.nominal_memory_gb * _GIB)
+    held = _Held(trace, policy, cpus, memory_bytes)
     minutes = simulate(
         iter(trace.minutes),
         start_utc_s=trace.start_utc_s,
         policy=policy,
         cpus=cpus,
-        memory_bytes=int(machine.nominal_memory_gb * _GIB),
+        memory_bytes=memory_bytes,
         progress=progress,
     )
     target = policy.target.cpu
-    result = collect(minutes, cpus=cpus, target=target)
+    result = collect(minutes, cpus=cpus, policy=policy)
+    result = dataclasses.replace(result, hold_core_hours=held.core_hours())
     if tell:
         print("\r", end="", file=sys.stderr)
     if args.json:
@@ -97,8 +114,7 @@ def execute(args: argparse.Namespace) -> int:
             f"{policy.terms.preset}, {policy.terms.strategy.value}, CPU target {100 * target:g} %"
         )
         print("\n".join(lines(result, cpus=cpus, statistic=statistic, target=target)))
-        if goal is not None:
-            print(f"aim: {promise(policy)}")
+        print(f"aim: {promise(policy)}")
     if args.plot is not None:
         picture = svg(result, target=target, title=args.trace.name)
         try:
@@ -107,6 +123,53 @@ def execute(args: argparse.Namespace) -> int:
             print(f"optimizer: cannot write the picture {args.plot}: {exc}", file=sys.stderr)
             return EXIT_FAILED
     return EXIT_OK
+
+
+class _Held:
+    """The same host under STRATEGY=hold, simulated at the same time by a process of its own.
+
+    Under that strategy itself there is nothing to compare, and none is started.
+    """
+
+    def __init__(self, trace: Trace, policy: Policy, cpus: int, memory_bytes: int) -> None:
+        from optimizer.orders import Strategy
+
+        self._wait: Callable[[], object] | None = None
+        if policy.terms.strategy is Strategy.HOLD:
+            return
+        terms = dataclasses.replace(policy.terms, strategy=Strategy.HOLD)
+        policy = dataclasses.replace(policy, terms=terms)
+        context = multiprocessing.get_context("spawn")
+        receiver, sender = context.Pipe(duplex=False)
+        self._wait = receiver.recv
+        given = (sender, trace, policy, cpus, memory_bytes)
+        context.Process(target=_hold, args=given, daemon=True).start()
+        sender.close()
+
+    def core_hours(self) -> float | None:
+        """What hold would cost; waits for it. None where it was not simulated, or failed."""
+        if self._wait is None:
+            return None
+        try:
+            return float(str(self._wait()))
+        except EOFError:
+            return None
+
+
+def _hold(sender: Connection, trace: Trace, policy: Policy, cpus: int, memory_bytes: int) -> None:
+    """Send the core-hours of a simulation."""
+    from optimizer.report.simulation import collect
+    from optimizer.simulate import simulate
+
+    minutes = simulate(
+        iter(trace.minutes),
+        start_utc_s=trace.start_utc_s,
+        policy=policy,
+        cpus=cpus,
+        memory_bytes=memory_bytes,
+    )
+    with contextlib.suppress(KeyboardInterrupt, OSError):
+        sender.send(collect(minutes, cpus=cpus, policy=policy).own_core_hours)
 
 
 def _read(path: Path) -> Trace:

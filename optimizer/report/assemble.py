@@ -107,10 +107,7 @@ def assemble(
 
 def verdict(combination: Combination, found: Sequence[bool | None]) -> bool | None:
     """The policy's verdict of those over the resources it judges; None when it cannot be told."""
-    decisive = combination is Combination.BREAK_ANY
-    if decisive in found:
-        return decisive
-    return None if not found or None in found else not decisive
+    return combination.verdict(found)
 
 
 class _Laid:
