@@ -39,11 +39,10 @@ def promise(policy: Policy) -> str:
 
 def _aim(terms: Terms, judged: Mapping[Resource, Goal]) -> str:
     """How far above its target the judged figure of a resource is to be."""
-    breaks = terms.combination is Combination.BREAK_ANY
     aims: list[str] = []
     for one, goal in judged.items():
         is_mean, is_cpu = goal.statistic.kind is Kind.MEAN, one is Resource.CPU
-        if terms.strategy is Strategy.HOLD or not (is_cpu or is_mean) or (breaks and not is_cpu):
+        if terms.strategy is Strategy.HOLD or not is_cpu:
             aim = "never below the target"
         elif is_mean:
             aim = f"a margin of up to {100 * terms.margin_ratio:g} points"
@@ -51,7 +50,7 @@ def _aim(terms: Terms, judged: Mapping[Resource, Goal]) -> str:
             aim = f"a margin of {100 * SHARE_MARGIN:g} % of the time needed"
         aims.append(f"{one.value} {aim}")
     ways = {aim.split(maxsplit=1)[1] for aim in aims}
-    if breaks and len(judged) > 1:
+    if terms.combination is Combination.BREAK_ANY and len(judged) > 1:
         order = " before ".join(one.value for one in judged)
         said = ways.pop() if len(ways) == 1 else ", ".join(aims)
         return f"one resource suffices, {order}: {said}"

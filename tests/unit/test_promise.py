@@ -43,7 +43,10 @@ def test_where_one_suffices_the_one_that_carries_it_is_named() -> None:
 def test_the_margin_is_that_of_each_statistic() -> None:
     """Economy: points for a mean, a part of the time for a percentile; only the CPU is spared."""
     mean = Terms(goals=ALL, strategy=Strategy.ECONOMY)
-    assert promise(of(mean)).startswith("a margin of up to 0.3 points; ")
+    assert promise(of(mean)).startswith(
+        "cpu a margin of up to 0.3 points, disk never below the target, "
+        "memory never below the target; "
+    )
     share = Goal(statistic=Statistic.parse("p95"))
     terms = dataclasses.replace(mean, goals=PerResource(cpu=share, memory=share, disk=None))
     assert promise(of(terms)).startswith(
