@@ -111,7 +111,7 @@ def live(
         lane.refresh()
         lane.foresee()
         holds = terms.strategy is Strategy.HOLD
-        level = (hold(lane) if holds else economy(lane, place=True)).ratio
+        level = (hold(lane) if holds else economy(lane)).ratio
         spent_s.append(time.thread_time() - start_s)
     return totals, spent_s
 

@@ -199,7 +199,7 @@ class Planner:
             level = min(lane.most, target + BREAK_MARGIN_RATIO)
             setting = setting._replace(ratio=max(level, setting.ratio))
         elif lane.terms.strategy is Strategy.ECONOMY:
-            setting = economy(lane, place=True)
+            setting = economy(lane)
         else:
             setting = hold(lane)
         if resource in self._limited:

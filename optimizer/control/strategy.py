@@ -51,18 +51,18 @@ def hold(lane: Lane) -> Setting:
     return Setting(max(level, lane.target), Intent.CATCHING_UP if behind else Intent.HELD)
 
 
-def economy(lane: Lane, *, place: bool) -> Setting:
-    """The least that keeps all windows met; `place`: in the hours that the forecast sees quiet.
+def economy(lane: Lane) -> Setting:
+    """The least that keeps all windows met, in the hours that the forecast sees quiet.
 
     The plan aims at the goal with its margin. What is due is set whatever the
     forecast says; see `_economy_mean` and `_economy_share`.
     """
     if lane.is_mean:
-        return _economy_mean(lane, place=place)
+        return _economy_mean(lane)
     return _economy_share(lane, lane.budget.rule.most - lane.allowance(1, spent=0.5))
 
 
-def _economy_mean(lane: Lane, *, place: bool) -> Setting:
+def _economy_mean(lane: Lane) -> Setting:
     """A margin is made up for gently, the goal itself by all means.
 
     When the plan has failed, half of the margin is kept by a rise of no more
@@ -79,10 +79,10 @@ def _economy_mean(lane: Lane, *, place: bool) -> Setting:
         likely = lane.likely(_AHEAD_QUARTERS[-1])
         per_quarter = QUARTER_S / lane.slot_s
         bounds = [(n, _bound(lane, round(n * per_quarter), gentle, last)) for n in _AHEAD_QUARTERS]
-        lane.level = quiet_level(likely, bounds, per_quarter, most, STEEPNESS if place else 0.0)
+        lane.level = quiet_level(likely, bounds, per_quarter, most, STEEPNESS)
         lane.usual = sum(likely) / len(likely)
     planned = lane.level
-    if place and lane.forecast is not None:
+    if lane.forecast is not None:
         planned += STEEPNESS * (lane.usual - lane.forecast.at(lane.quarter()))
     planned = min(most, max(0.0, planned))
     if due > planned:

@@ -46,7 +46,7 @@ def live(
         lane.take((START + step + 1) * slot_s, slot_s, totals[-1], organic)
         lane.refresh()
         lane.foresee()
-        setting = hold(lane) if strategy is Strategy.HOLD else economy(lane, place=True)
+        setting = hold(lane) if strategy is Strategy.HOLD else economy(lane)
         level = min(setting.ratio, MOST)
     return totals
 

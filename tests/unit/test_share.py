@@ -95,7 +95,7 @@ def test_the_planner_needs_no_numpy() -> None:
         "    lane.take(slot * 1800, 1800, 0.1, 0.1)\n"
         "    lane.refresh()\n"
         "    lane.foresee()\n"
-        "    economy(lane, place=True)\n"
+        "    economy(lane)\n"
         "assert lane.forecast is not None\n"
         "assert not {'numpy', 'scipy', 'pandas', 'matplotlib'} & set(sys.modules)\n"
     )
