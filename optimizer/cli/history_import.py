@@ -92,7 +92,7 @@ def execute(args: argparse.Namespace) -> int:
     except AlreadyRunningError as exc:
         print(
             f"optimizer: {exc} and is the only writer of the history, so nothing was "
-            "imported: stop it, import, and start it again (systemctl stop cloud-optimizer, for "
+            "imported: stop it, import, and start it again (systemctl stop optimizer, for "
             "example); --dry-run works beside it",
             file=sys.stderr,
         )
