@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import importlib.util
 import math
 import random
 import time
@@ -185,6 +186,8 @@ def main() -> None:
     parser.add_argument("--cases", help="mean or p95 only")
     parser.add_argument("--catch-up", type=float, default=10.0, help="CATCH_UP_MAX_POINTS")
     args = parser.parse_args()
+    if importlib.util.find_spec("scipy") is None:
+        parser.error("the optimum needs scipy: install it beside numpy, as in pip install scipy")
     print(f"{'tenant':12}{'policy':>14}{'hold':>8}{'met':>9}{'economy':>9}{'met':>9}", end="")
     print(f"{'optimum':>9}{'ratio':>7}{'same':>7}{'step ms':>13}")
     ratios: dict[str, list[float]] = {}
