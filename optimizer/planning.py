@@ -106,7 +106,6 @@ class Planning:
         start_s = clock.monotonic()
         while self._filling is not None and clock.monotonic() - start_s < START_S:
             self._fill(self._filling, settled.policy)
-        self._planner.resume(clock.utc())
         self.outlooks = self._planner.aim(settled.policy)
 
     def setpoints(self, settled: Settled) -> PerResource[float] | None:
@@ -154,6 +153,7 @@ class Planning:
         except HistoryError as exc:
             self._log_unread(exc)
         planner = filling.finish()
+        planner.resume(self._ports.clock.utc())
         self._planner, self._filling = planner, None
         self.outlooks = planner.aim(policy)
 

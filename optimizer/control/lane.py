@@ -125,7 +125,9 @@ class Lane:
 
     def forward(self, utc_s: float) -> None:
         """It is that time now: the slots since the newest one are unknown."""
-        self.window.forward(math.floor(utc_s / self.slot_s) - 1)
+        slot = math.floor(utc_s / self.slot_s) - 1
+        self._gatherer.forward(slot)
+        self.window.forward(slot)
 
     def allowance(self, slots: int, *, spent: float = 0.0) -> float:
         """What the next slots may leave out, as Budget.allowance() has it.

@@ -123,6 +123,11 @@ class Gatherer:
         self._slot: int | None = None
         self._known_s = self._total_s = self._organic_s = 0.0
 
+    def forward(self, slot: int) -> None:
+        """Drop what was gathered of a slot before this one: it is known to be unknown."""
+        if self._slot is not None and self._slot < slot:
+            self._slot = None
+
     def add(
         self, end_utc_s: float, span_s: float, total: float | None, organic: float | None
     ) -> list[tuple[int, float | None, float | None]]:

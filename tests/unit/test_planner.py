@@ -441,6 +441,26 @@ def test_a_restart_goes_on_where_it_was() -> None:
     assert ours.ratio == pytest.approx(theirs.ratio)
 
 
+def test_time_without_a_daemon_stays_unknown_when_samples_begin_again() -> None:
+    """A window of a day, three hours off, then samples of five seconds: 21 of 24 hours are known.
+
+    The sample that begins a minute must not bring the time before the gap back.
+    """
+    rule = rules(goals=PerResource(cpu=Goal(window_days=1), memory=None, disk=None))
+
+    def before(minute: int) -> Past:
+        usage = PerResource(cpu=(0.25, 0.05), memory=(0.4, 0.4), disk=(0.4, 0.4))
+        return Past(START_S + minute * 60 + 30.0, 60.0, usage)
+
+    planner = Planner(rule, 60, map(before, range(1, 1441)))
+    begin_s = START_S + DAY_S + 3 * 3600.0
+    planner.resume(begin_s + 30.0)
+    for count in range(1, 20):
+        sample = replace(a_sample(0, 0.25, 0.2), utc_s=begin_s + 30.0 + 5 * count, span_s=5.0)
+        coverage = planner.take(sample, a_plan(), rule).cpu.coverage
+        assert coverage == pytest.approx(21 / 24, abs=0.002)
+
+
 def test_nothing_known_means_the_target() -> None:
     """A sensor that never works raises nothing above the target, and no figure is made up."""
     for strategy in Strategy:
