@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from optimizer.counters import Reading
-from optimizer.model import Intent, PerResource, Plan, Sample
+from optimizer.model import Intent, PerResource, Plan, Sample, Utilisation
 from optimizer.orders import Orders
 
 
@@ -36,6 +36,10 @@ class Record:
 
     sample: Sample
     plan: Plan
+
+
+MOST_RATIO = 2
+"""Counters that are read apart may give a little more than 1; no reading gives more than this."""
 
 
 class EventKind(enum.Enum):
@@ -145,6 +149,16 @@ class Past(NamedTuple):
     span_s: float
     usage: PerResource[tuple[float | None, float | None]]
 
+    @classmethod
+    def of(cls, sample: Sample) -> Past:
+        """What the history will have of a sample."""
+
+        def pair(usage: Utilisation | None) -> tuple[float | None, float | None]:
+            return (None, None) if usage is None else (usage.total_ratio, usage.organic_ratio)
+
+        cpu, memory, disk = map(pair, sample.usage)
+        return cls(sample.utc_s, sample.span_s, PerResource(cpu=cpu, memory=memory, disk=disk))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Columns:
@@ -193,6 +207,12 @@ class Outlook:
     def resting(self, intent: Intent) -> Outlook:
         """The same with nothing to hold."""
         return replace(self, setpoint_ratio=0.0, intent=intent)
+
+
+def levels(outlooks: PerResource[Outlook]) -> PerResource[float]:
+    """The setpoints alone."""
+    cpu, memory, disk = (one.setpoint_ratio for one in outlooks)
+    return PerResource(cpu=cpu, memory=memory, disk=disk)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 from optimizer.control.goals import told_days
 from optimizer.control.planner import Planner
+from optimizer.control.window import DAY_S
 from optimizer.errors import HistoryError
-from optimizer.model import PerResource, Plan, Sample, Utilisation
+from optimizer.model import PerResource, Plan, Sample
 from optimizer.orders import Policy, Settled
-from optimizer.outcome import Outlook, Past
+from optimizer.outcome import Outlook, Past, levels
 from optimizer.ports import Ports
 
-DAY_S = 86_400.0
 SLICE_S = DAY_S / 2
 """What is read of the history at a time: at a row a minute 10 ms of work."""
 SLOW_S, FAST_S = 0.025, 0.006
@@ -64,9 +64,7 @@ class Filling:
 
     def take(self, sample: Sample) -> None:
         """What has come in since; the history may have had it by its last slice, or not yet."""
-        cpu, memory, disk = map(_shares, sample.usage)
-        usage = PerResource(cpu=cpu, memory=memory, disk=disk)
-        self._late.append(Past(sample.utc_s, sample.span_s, usage))
+        self._late.append(Past.of(sample))
 
     def finish(self) -> Planner:
         """The planner, with what has come in and was not in a slice: each sample once."""
@@ -78,10 +76,6 @@ class Filling:
         for one in past:
             self._newest_s = one.utc_s
             yield one
-
-
-def _shares(usage: Utilisation | None) -> tuple[float | None, float | None]:
-    return (None, None) if usage is None else (usage.total_ratio, usage.organic_ratio)
 
 
 class Planning:
@@ -120,10 +114,7 @@ class Planning:
             self._turn(self._planner, settled)
         if self._filling is not None:
             self._fill(self._filling, settled.policy)
-        if self.outlooks is None:
-            return None
-        cpu, memory, disk = (one.setpoint_ratio for one in self.outlooks)
-        return PerResource(cpu=cpu, memory=memory, disk=disk)
+        return None if self.outlooks is None else levels(self.outlooks)
 
     def take(self, sample: Sample, plan: Plan, settled: Settled) -> None:
         """Plan anew on a sample and what was decided at its end."""

@@ -27,7 +27,7 @@ from optimizer.counters import (
 )
 from optimizer.model import Observation, PerResource, Plan, Sample, Utilisation
 from optimizer.orders import Orders, Policy
-from optimizer.outcome import Outlook
+from optimizer.outcome import Outlook, levels
 
 MINUTE_S = 60
 SEEN_S = 1.0
@@ -141,7 +141,7 @@ def simulate(
             host.now_s += SEEN_S
             planner.resume(end_utc_s)
             outlooks = planner.aim(policy)
-            setpoints = _levels(outlooks)
+            setpoints = levels(outlooks)
             yield Minute(utc_s=end_utc_s, organic=None, own=None, outlooks=outlooks)
             continue
         before = host.run(SEEN_S, organic)
@@ -155,13 +155,8 @@ def simulate(
         after = min(host.duty, 1.0 - organic)
         own = (before * SEEN_S + after * (MINUTE_S - SEEN_S)) / MINUTE_S
         outlooks = planner.take(_sample(host, end_utc_s, organic, own), verdict.plan, policy)
-        setpoints = _levels(outlooks)
+        setpoints = levels(outlooks)
         yield Minute(utc_s=end_utc_s, organic=organic, own=own, outlooks=outlooks)
-
-
-def _levels(outlooks: PerResource[Outlook]) -> PerResource[float]:
-    cpu, memory, disk = (one.setpoint_ratio for one in outlooks)
-    return PerResource(cpu=cpu, memory=memory, disk=disk)
 
 
 def _scaled(policy: Policy) -> Policy:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from optimizer.adapters.deadline import Deadlines
-from optimizer.adapters.history_past import past_of
 from optimizer.counters import (
     CpuCounters,
     DiskCounters,
@@ -313,7 +312,7 @@ class FakeHistory:
         if self.unreadable:
             raise HistoryError("cannot read the history: file is not a database")
         self.asked.append((from_utc_s, to_utc_s))
-        known = [*self.before, *map(past_of, self.records)]
+        known = [*self.before, *(Past.of(record.sample) for record in self.records)]
         return [one for one in known if from_utc_s < one.utc_s <= to_utc_s]
 
     def close(self) -> None:

@@ -134,7 +134,7 @@ class SqliteHistory:
             raise HistoryError(f"cannot read the history {self._path}: {exc}") from exc
         for record in list(self._backlog):
             if from_utc_s < int(record.sample.utc_s) <= to_utc_s:
-                yield history_past.past_of(record)
+                yield Past.of(record.sample)
 
     def own_cpu_ratio_s(self, from_utc_s: float, to_utc_s: float) -> float | None:
         """Our share of the CPU times seconds, over the rows of that time.

@@ -77,11 +77,13 @@ COLUMNS = (
     *("cpu_reason", "memory_reason", "disk_reason"),
 )
 """What a row holds beside its number."""
-INSERT_ROW = f"""
+INSERT_NUMBERED = f"""
     INSERT INTO sample(written, {", ".join(COLUMNS)})
-    VALUES (NULL, {", ".join("?" for _ in COLUMNS)})
+    VALUES (?, {", ".join("?" for _ in COLUMNS)})
 """  # noqa: S608 - constants only
-"""Stores one row under the next number; replaces none."""
+"""Stores one row under the number that is given first; replaces none."""
+INSERT_ROW = INSERT_NUMBERED.replace("(?,", "(NULL,")
+"""The same under the next number."""
 
 
 OWN_CPU = f"""

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from optimizer.adapters import history_events
 from optimizer.adapters.history_file import (
-    COLUMNS,
     DAY_S,
     FILE_ERRORS,
+    INSERT_NUMBERED,
     DamagedError,
     begun,
     remedy,
@@ -27,10 +27,6 @@ from optimizer.adapters.history_sound import SAMPLE
 from optimizer.errors import HistoryError
 from optimizer.outcome import Event, EventKind, HistoryRow
 
-_INSERT = f"""
-    INSERT INTO sample(written, {", ".join(COLUMNS)})
-    VALUES (?, {", ".join("?" for _ in COLUMNS)})
-"""  # noqa: S608 - constants only
 _COVERED = f"SELECT utc_s, span_s FROM sample WHERE {SAMPLE} AND utc_s < 1e12 ORDER BY utc_s"  # noqa: S608
 _CHUNK = 50_000
 _SLACK_S = 1.0
@@ -174,7 +170,7 @@ def _made_ready(path: Path) -> None:
 def _insert(db: sqlite3.Connection, rows: Sequence[HistoryRow]) -> None:
     least = db.execute("SELECT MIN(written) FROM sample").fetchone()[0]
     first = 1 if least is None else least - len(rows)
-    db.executemany(_INSERT, ((first + at, *row) for at, row in enumerate(rows)))
+    db.executemany(INSERT_NUMBERED, ((first + at, *row) for at, row in enumerate(rows)))
 
 
 def _event(rows: Sequence[HistoryRow], now_utc_s: float, detail: str) -> Event:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlite3
 
 from optimizer.adapters.history_file import DAY_S
-from optimizer.adapters.history_sound import MOST_RATIO, SAMPLE, is_known
+from optimizer.adapters.history_sound import SAMPLE, is_known
 from optimizer.model import PerResource, Resource
-from optimizer.outcome import PeriodMean, PeriodMeans, Record
+from optimizer.outcome import MOST_RATIO, PeriodMean, PeriodMeans, Record
 
 _MINUTE_S = 60
 _SLACK_S = 1.0
@@ -26,13 +26,6 @@ def _sums(counted_s: str) -> str:
 
 _WITHIN = f"utc_s > :start AND utc_s <= :end AND {SAMPLE}"
 _BEFORE = f"(p.utc_s - p.utc_s % {_MINUTE_S})"
-_PLAIN = f"""
-    SELECT TOTAL(s.utc_s - s.span_s <= {_BEFORE} - {_SLACK_S}), MAX(s.utc_s), COUNT(*),
-        {_sums("MIN(s.span_s, s.utc_s - :start)")}
-    FROM sample s LEFT JOIN sample p ON p.rowid = s.rowid - 1
-    WHERE {_WITHIN.replace("utc_s", "s.utc_s").replace("span_s", "s.span_s")}
-"""  # noqa: S608 - constants only
-"""How many rows begin before the one written before them ended, and sums in which all count."""
 _USED = ", ".join(f"{x.value}, {x.value}_own" for x in Resource)
 _RESOLVED = f"""
     WITH told AS (
@@ -82,13 +75,11 @@ class PeriodSums:
     def __init__(self, db: sqlite3.Connection, start_utc_s: float, end_utc_s: float) -> None:
         self._start_s, self._end_s = start_utc_s, end_utc_s
         span = {"start": start_utc_s, "end": end_utc_s}
-        if not db.execute(_NEEDS_CARE, span).fetchone()[0]:
-            self._last_s, self._rows, *self._sums = db.execute(_QUICK, span).fetchone()
-            self._cut_first(db.execute(_FIRST, span).fetchone())
-            return
-        overlaps, self._last_s, self._rows, *self._sums = db.execute(_PLAIN, span).fetchone()
-        if overlaps:
+        self._last_s, self._rows, *self._sums = db.execute(_QUICK, span).fetchone()
+        if db.execute(_NEEDS_CARE, span).fetchone()[0]:
             self._sums = list(db.execute(_RESOLVED, span).fetchone())
+        else:
+            self._cut_first(db.execute(_FIRST, span).fetchone())
 
     def _cut_first(self, row: tuple[float | None, ...] | None) -> None:
         """Of the row that began before the time, only what lies in it counts."""

@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 
 from optimizer.adapters.history_sound import SAMPLE, ratio
-from optimizer.model import PerResource, Resource, Utilisation
-from optimizer.outcome import Past, Record
+from optimizer.model import PerResource, Resource
+from optimizer.outcome import Past
 
 _USED = ", ".join(f"{ratio(x.value)}, {ratio(f'{x.value}_own')}" for x in Resource)
 _PAST = f"""
@@ -20,17 +20,6 @@ def past(db: sqlite3.Connection, from_utc_s: float, to_utc_s: float) -> Iterator
     """The rows that ended in that time, oldest first; raises sqlite3.Error, also in the midst."""
     for utc_s, span_s, *used in db.execute(_PAST, (from_utc_s, to_utc_s)):
         yield Past(utc_s, span_s, _shares(used))
-
-
-def past_of(record: Record) -> Past:
-    """The same of a record that waits in memory."""
-
-    def pair(usage: Utilisation | None) -> tuple[float | None, float | None]:
-        return (None, None) if usage is None else (usage.total_ratio, usage.organic_ratio)
-
-    cpu, memory, disk = (pair(usage) for usage in record.sample.usage)
-    shares = PerResource(cpu=cpu, memory=memory, disk=disk)
-    return Past(record.sample.utc_s, record.sample.span_s, shares)
 
 
 def _shares(used: Sequence[float | None]) -> PerResource[tuple[float | None, float | None]]:

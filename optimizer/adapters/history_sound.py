@@ -6,8 +6,8 @@ numbers only, and never infinity.
 
 from __future__ import annotations
 
-MOST_RATIO = 2
-"""Counters that are read apart may give a little more than 1; no reading gives more than this."""
+from optimizer.outcome import MOST_RATIO
+
 MOST_SPAN_S = 1_000_000_000
 """Thirty years; a host that slept has one long row."""
 

@@ -236,3 +236,16 @@ def _usual(*, is_root: bool, workspace: Path | None = None) -> Directories:
 
 def _is_root() -> bool:
     return sys.platform != "win32" and os.geteuid() == 0
+
+
+def program_version() -> str:
+    """As installed, or as the checkout says that this runs from."""
+    import configparser
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.version("cloud-resource-optimizer")
+    except importlib.metadata.PackageNotFoundError:
+        setup = configparser.ConfigParser()
+        setup.read(Path(__file__).resolve().parent.parent.parent / "setup.cfg", encoding="utf-8")
+        return setup.get("metadata", "version", fallback="unknown")

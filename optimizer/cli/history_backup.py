@@ -8,7 +8,6 @@ import signal
 import sys
 import time
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +16,7 @@ from optimizer.cli.common import (
     EXIT_TRY_LATER,
     as_far_as_good,
     days,
+    program_version,
     say_faults,
     where_running,
 )
@@ -102,14 +102,6 @@ def host() -> str:
     import socket
 
     return socket.gethostname()
-
-
-def program_version() -> str:
-    """The version that is installed; `unknown` in a checkout."""
-    try:
-        return metadata.version("cloud-resource-optimizer")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def end_in_order() -> None:

@@ -68,6 +68,15 @@ def tell(text: str) -> None:
         raise
 
 
+def show(text: str) -> None:
+    """Print a text that ends its last line itself, whatever the encoding of the output.
+
+    Raises OutputError.
+    """
+    encoding = sys.stdout.encoding or "ascii"
+    print(text.encode(encoding, "replace").decode(encoding), end="", flush=True)
+
+
 def put(data: bytes) -> None:
     """Write bytes past the encoding of the terminal. Raises OutputError."""
     sys.stdout.flush()

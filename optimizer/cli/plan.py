@@ -99,7 +99,7 @@ def measured_status(found: Configured) -> dict[str, Any]:
     from optimizer.maintenance import MaintenanceSwitch
     from optimizer.model import Observation, PerResource
     from optimizer.orders import Orders
-    from optimizer.outcome import CycleReport, StresserState
+    from optimizer.outcome import CycleReport, StresserState, levels
     from optimizer.report.status import Surroundings, document
 
     settings = found.loaded.settings
@@ -110,7 +110,6 @@ def measured_status(found: Configured) -> dict[str, Any]:
     sensors = HostSensors(derived.scope.places, capacity=capacity, scope=scope)
     nothing = Observation(own=OwnCounters())
     outlooks = _planned(derived.settled, found.directories.state / HISTORY_NAME)
-    cpu, memory, disk = (one.setpoint_ratio for one in outlooks)
     orders = Orders(
         policy=derived.settled.policy,
         inhibit=MaintenanceSwitch(
@@ -118,7 +117,7 @@ def measured_status(found: Configured) -> dict[str, Any]:
             lambda: settings.maintenance_windows or (),
         ).inhibit(time.time()),
         disk_reason=derived.scope.reason,
-        setpoints=PerResource(cpu=cpu, memory=memory, disk=disk),
+        setpoints=levels(outlooks),
     )
     state = ControlState()
     first = reading = Reading(host=sensors.read(), own=nothing.own)

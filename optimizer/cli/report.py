@@ -8,7 +8,6 @@ import platform
 import shutil
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optimizer.cli.common import (
@@ -17,11 +16,13 @@ from optimizer.cli.common import (
     EXIT_USAGE,
     Configured,
     as_far_as_good,
+    program_version,
     say_faults,
     where_running,
 )
 from optimizer.cli.common import days as number_of_days
 from optimizer.cli.common import define as define_common
+from optimizer.cli.output import show
 from optimizer.errors import ConfigError, OptimizerError
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ What is judged are slots of 60 s, or longer ones where the window is longer than
 30 days or CHECK_INTERVAL_SECONDS is above 60: neighbouring rows are averaged
 into a slot first. So percentiles and peaks are of these means, not of the rows
 of `optimizer history export`; slot_s of --json is the length of a slot."""
-_DISTRIBUTION = "cloud-resource-optimizer"
 
 
 def define(parser: argparse.ArgumentParser, _name: str) -> None:
@@ -85,7 +85,7 @@ def execute(args: argparse.Namespace) -> int:
         return say_faults(exc)
     account = account_of(found, args.days, time.time())
     if not asked:
-        _print(text(account, style()))
+        show(text(account, style()))
         return EXIT_OK
     for option, target in asked.items():
         if not put(target, makers[option](account)):
@@ -143,7 +143,7 @@ def _subject(found: Configured, places: Directories) -> Subject:
     machine = look(settings)
     return Subject(
         host=platform.node() or "unknown",
-        version=_version(),
+        version=program_version(),
         policy=policy_of(settings, machine),
         interval_s=settings.check_interval_seconds,
         cpus=machine.cpus,
@@ -166,22 +166,3 @@ def _capacities(places: Directories, cpus: float, memory: float) -> PerResource[
         return number(mapping(resources, name), "capacity") or None
 
     return PerResource(cpu=said("cpu") or cpus, memory=said("memory") or memory, disk=said("disk"))
-
-
-def _version() -> str:
-    """As installed, or as the checkout says that this runs from."""
-    import configparser
-    import importlib.metadata
-
-    try:
-        return importlib.metadata.version(_DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        setup = configparser.ConfigParser()
-        setup.read(Path(__file__).resolve().parent.parent.parent / "setup.cfg", encoding="utf-8")
-        return setup.get("metadata", "version", fallback="unknown")
-
-
-def _print(content: str) -> None:
-    """Print it whatever the encoding of the standard output."""
-    encoding = sys.stdout.encoding or "ascii"
-    print(content.encode(encoding, "replace").decode(encoding), end="", flush=True)

@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING
 from optimizer.cli.common import EXIT_FAILED, EXIT_OK, configured, say_faults
 from optimizer.cli.common import days as number_of_days
 from optimizer.cli.common import define as define_common
+from optimizer.cli.output import show
 from optimizer.errors import ConfigError, TraceError
 
 if TYPE_CHECKING:
@@ -63,9 +64,8 @@ def execute(args: argparse.Namespace) -> int:
     """Run the planner and the governor of the daemon against a model host; prints each day."""
     from optimizer.control.promise import promise
     from optimizer.derive import derive, look, sized
-    from optimizer.report.simulation import collect, document
+    from optimizer.report.simulation import document
     from optimizer.report.simulation_text import lines, svg
-    from optimizer.simulate import simulate
 
     for key, value in (("POLICY", args.policy), ("STRATEGY", args.strategy)):
         if value is not None:
@@ -91,16 +91,8 @@ def execute(args: argparse.Namespace) -> int:
 
     memory_bytes = int(machine.nominal_memory_gb * _GIB)
     held = _Held(trace, policy, cpus, memory_bytes)
-    minutes = simulate(
-        iter(trace.minutes),
-        start_utc_s=trace.start_utc_s,
-        policy=policy,
-        cpus=cpus,
-        memory_bytes=memory_bytes,
-        progress=progress,
-    )
+    result = _simulated(trace, policy, cpus, memory_bytes, progress)
     target = policy.target.cpu
-    result = collect(minutes, cpus=cpus, policy=policy)
     result = dataclasses.replace(result, hold_core_hours=held.core_hours())
     if tell:
         print("\r", end="", file=sys.stderr)
@@ -113,7 +105,7 @@ def execute(args: argparse.Namespace) -> int:
             f"{args.trace.name}: {machine.nominal_memory_gb:g} GB, {machine.host_class.value}; "
             f"{policy.terms.preset}, {policy.terms.strategy.value}, CPU target {100 * target:g} %"
         )
-        print("\n".join(lines(result, cpus=cpus, statistic=statistic, target=target)))
+        show("\n".join([*lines(result, cpus=cpus, statistic=statistic, target=target), ""]))
         print(f"aim: {promise(policy)}")
     if args.plot is not None:
         picture = svg(result, target=target, title=args.trace.name)
@@ -158,6 +150,17 @@ class _Held:
 
 def _hold(sender: Connection, trace: Trace, policy: Policy, cpus: int, memory_bytes: int) -> None:
     """Send the core-hours of a simulation."""
+    with contextlib.suppress(KeyboardInterrupt, OSError):
+        sender.send(_simulated(trace, policy, cpus, memory_bytes).own_core_hours)
+
+
+def _simulated(
+    trace: Trace,
+    policy: Policy,
+    cpus: int,
+    memory_bytes: int,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Result:
     from optimizer.report.simulation import collect
     from optimizer.simulate import simulate
 
@@ -167,9 +170,9 @@ def _hold(sender: Connection, trace: Trace, policy: Policy, cpus: int, memory_by
         policy=policy,
         cpus=cpus,
         memory_bytes=memory_bytes,
+        progress=progress,
     )
-    with contextlib.suppress(KeyboardInterrupt, OSError):
-        sender.send(collect(minutes, cpus=cpus, policy=policy).own_core_hours)
+    return collect(minutes, cpus=cpus, policy=policy)
 
 
 def _read(path: Path) -> Trace:

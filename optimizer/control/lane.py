@@ -54,7 +54,7 @@ class Lane:
         self.forecast: Forecast | None = None
         self._trials: dict[Model, Trial] = {}
         self._tried: int | None = None
-        self._due: list[Model] = []
+        self._untried: list[Model] = []
         self._stale = False
         self.burst = 0
         self.price: float | None = None
@@ -129,14 +129,10 @@ class Lane:
         self._gatherer.forward(slot)
         self.window.forward(slot)
 
-    def allowance(self, slots: int, *, spent: float = 0.0) -> float:
-        """What the next slots may leave out, as Budget.allowance() has it.
-
-        `spent` is the part of the margin (0 to 1) that may be gone afterwards.
-        """
+    def slack(self) -> float:
+        """How much more than the budget's allowance may be left out until the margin is gone."""
         _, known = self.budget.sums()
-        margin = self.budget.rule.least - self.least
-        return self.budget.allowance(slots) + spent * known * margin
+        return known * (self.budget.rule.least - self.least)
 
     def affords(self, level: float, lowered: float, slots: float) -> bool:
         """Whether the windows stay met when so many slots lie at `lowered` instead of `level`.
@@ -149,7 +145,7 @@ class Lane:
         else:
             spent = slots if lowered < self.target <= level else 0.0
         if self.terms.strategy is Strategy.ECONOMY:
-            return self.allowance(1) >= self.budget.rule.most + spent
+            return self.budget.allowance() >= self.budget.rule.most + spent
         later = round(self.window.slots * CATCH_UP_WINDOW_RATIO)
         return min(self.budget.kept(ahead, self.least) for ahead in (0, later)) >= spent
 
@@ -182,18 +178,18 @@ class Lane:
 
         A piece takes ten milliseconds at most.
         """
-        if not (self._stale or self._due):
+        if not (self._stale or self._untried):
             return False
         first, series = self.quarters.series()
         newest = self.quarters.newest or 0
         if self._stale and (self._tried is None or newest - self._tried >= _TRIED_QUARTERS):
-            self._due = list(models(series))
-            self._tried = newest if self._due else None
-        if self._due:
-            model = self._due.pop()
+            self._untried = list(models(series))
+            self._tried = newest if self._untried else None
+        if self._untried:
+            model = self._untried.pop()
             self._trials[model] = trial(first, series, model)
-        self._stale = bool(self._due)
-        if not self._due and self._trials:
+        self._stale = bool(self._untried)
+        if not self._untried and self._trials:
             trials = tuple(self._trials.values())
             self.forecast = forecast(first, series, trials, self.forecast)
         return True

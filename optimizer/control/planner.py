@@ -82,8 +82,14 @@ class Planner:
     def feed(self, past: Iterable[Past]) -> None:
         """Take in samples from before, oldest first."""
         for one in past:
-            for resource, lane in self._lanes.items():
-                lane.take(one.utc_s, one.span_s, *one.usage.of(resource))
+            self._feed(one)
+
+    def _feed(self, one: Past) -> int:
+        """How many slots that has ended."""
+        return sum(
+            lane.take(one.utc_s, one.span_s, *one.usage.of(resource))
+            for resource, lane in self._lanes.items()
+        )
 
     def foresee(self) -> bool:
         """Do one piece of the work on the forecasts, of ten milliseconds or so; whether any was."""
@@ -110,12 +116,7 @@ class Planner:
         """Take in a sample and what was decided at its end; the setpoints from now on."""
         if policy != self._policy:
             self._turn(policy)
-        ended = 0
-        for resource, lane in self._lanes.items():
-            usage = sample.usage.of(resource)
-            total = None if usage is None else usage.total_ratio
-            organic = None if usage is None else usage.organic_ratio
-            ended += lane.take(sample.utc_s, sample.span_s, total, organic)
+        ended = self._feed(Past.of(sample))
         self._limited = self._see_limits(plan, sample.utc_s)
         since_s = None if self._asked_s is None else sample.utc_s - self._asked_s
         if ended or since_s is None or not 0 <= since_s < _ASK_S or self._outlooks is None:

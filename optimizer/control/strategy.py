@@ -59,7 +59,8 @@ def economy(lane: Lane) -> Setting:
     """
     if lane.is_mean:
         return _economy_mean(lane)
-    return _economy_share(lane, lane.budget.rule.most - lane.allowance(1, spent=0.5))
+    due = lane.budget.rule.most - lane.budget.allowance() - 0.5 * lane.slack()
+    return _economy_share(lane, due)
 
 
 def _economy_mean(lane: Lane) -> Setting:
@@ -71,14 +72,20 @@ def _economy_mean(lane: Lane) -> Setting:
     """
     most, gentle = lane.most, lane.target + SMALL_RISE_RATIO
     last = max(0.5, 1.0 - HOLD_MARGIN_RATIO / lane.margin) if lane.margin else 1.0
-    due = most - lane.allowance(1, spent=last)
+    slack, needed = lane.slack(), most - lane.budget.allowance()
+    due = needed - last * slack
     if due >= most:
         return Setting(most, Intent.DUE if lane.is_met() else Intent.CATCHING_UP)
-    due = max(due, min(gentle, most - lane.allowance(1, spent=0.5)))
+    due = max(due, min(gentle, needed - 0.5 * slack))
     if lane.level is None or _is_time(lane):
         likely = lane.likely(_AHEAD_QUARTERS[-1])
         per_quarter = QUARTER_S / lane.slot_s
-        bounds = [(n, _bound(lane, round(n * per_quarter), gentle, last)) for n in _AHEAD_QUARTERS]
+        bounds = []
+        for count in _AHEAD_QUARTERS:
+            slots = round(count * per_quarter)
+            left = lane.budget.allowance(slots)
+            # A margin that lacks is made up for gently.
+            bounds.append((count, max(left, min(left + last * slack, (most - gentle) * slots))))
         lane.level = quiet_level(likely, bounds, per_quarter, most, STEEPNESS)
         lane.usual = sum(likely) / len(likely)
     planned = lane.level
@@ -88,12 +95,6 @@ def _economy_mean(lane: Lane) -> Setting:
     if due > planned:
         return Setting(max(0.0, due), Intent.DUE)
     return Setting(planned, Intent.PLACED if planned > 0 else Intent.SPARED)
-
-
-def _bound(lane: Lane, slots: int, gentle: float, last: float) -> float:
-    """What the plan may leave out of the next slots; a margin that lacks is made up for gently."""
-    gently = (lane.most - gentle) * slots
-    return max(lane.allowance(slots), min(lane.allowance(slots, spent=last), gently))
 
 
 def quiet_level(

@@ -17,7 +17,7 @@ MOST_SLOTS = 43_200
 """Thirty days of minutes; longer windows have longer slots."""
 _LEAST_SLOT_S = 60
 """What monitoring services store: a value each minute."""
-_KNOWN_RATIO = 0.5
+KNOWN_RATIO = 0.5
 """A slot of which less than this is known is unknown."""
 _NAN = float("nan")
 
@@ -163,6 +163,6 @@ class Gatherer:
 
     def _end(self) -> tuple[int, float | None, float | None]:
         slot = self._slot or 0
-        if self._known_s < _KNOWN_RATIO * self._slot_s:
+        if self._known_s < KNOWN_RATIO * self._slot_s:
             return slot, None, None
         return slot, self._total_s / self._known_s, self._organic_s / self._known_s

@@ -13,11 +13,11 @@ from optimizer.control.policy import PRESETS
 from optimizer.control.statistic import Figure
 from optimizer.control.window import DAY_S
 from optimizer.model import PerResource, Reason, Resource
-from optimizer.orders import Combination, Policy
+from optimizer.orders import Policy
 from optimizer.outcome import Columns, Event
 from optimizer.report.account import Account, Day, ResourceAccount, Share, Stretch
 from optimizer.report.grid import Grid, Rows, Sums, Used, rows
-from optimizer.report.hours import MONDAY_S
+from optimizer.report.hours import HOUR_S, HOURS_OF_WEEK, MONDAY_S
 from optimizer.report.percentile import P95, weighted_percentile
 from optimizer.report.windowed import Windows
 
@@ -30,8 +30,6 @@ SHARES = 20
 ABSENT = frozenset({Reason.NO_DATA_DISK.value, Reason.NO_DISK.value})
 """Reasons of a row that has no disk to hold; a resource without a value is not judged then."""
 _LEAST_STRETCH_S = 60.0
-_HOUR_S = 3600
-_WEEK_HOURS = 168
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +55,7 @@ def reading_from(policy: Policy, days: float, to_utc_s: float) -> float:
     Slots may begin a little earlier than the window.
     """
     window = max(goal_of(resource, policy).window_days for resource in Resource)
-    return _first_day_s(days, to_utc_s) - window * DAY_S - 2 * _HOUR_S
+    return _first_day_s(days, to_utc_s) - window * DAY_S - 2 * HOUR_S
 
 
 def assemble(
@@ -98,16 +96,11 @@ def assemble(
         first_utc_s=float(laid.rows.start_s.min()) if len(laid.rows.start_s) else None,
         days=days,
         of=of,
-        met=verdict(terms.combination, [one.met for one in judged]),
-        certain=verdict(terms.combination, [one.met if one.certain else None for one in judged])
+        met=terms.combination.verdict([one.met for one in judged]),
+        certain=terms.combination.verdict([one.met if one.certain else None for one in judged])
         is not None,
         events=tuple(event for event in events if event.utc_s > from_utc_s),
     )
-
-
-def verdict(combination: Combination, found: Sequence[bool | None]) -> bool | None:
-    """The policy's verdict of those over the resources it judges; None when it cannot be told."""
-    return combination.verdict(found)
 
 
 class _Laid:
@@ -120,9 +113,9 @@ class _Laid:
         self.absent = {Resource.DISK: disk_reason} if no_disk else {}
         self.rows = found.within(from_s, to_s)
         self.length_s = self.rows.end_s - self.rows.start_s
-        first_hour = math.floor(from_s / _HOUR_S)
-        hours = math.ceil(to_s / _HOUR_S) - first_hour
-        self.hours = Grid(self.rows, first_hour * _HOUR_S, _HOUR_S, hours)
+        first_hour = math.floor(from_s / HOUR_S)
+        hours = math.ceil(to_s / HOUR_S) - first_hour
+        self.hours = Grid(self.rows, first_hour * HOUR_S, HOUR_S, hours)
         count = max(1, min(STRETCHES, round(self.period_s / _LEAST_STRETCH_S)))
         self.stretches = Grid(self.rows, from_s, self.period_s / count, count)
         last = found.within(to_s - DAY_S, to_s)
@@ -187,8 +180,8 @@ def _account(
         organic_p95_ratio=weighted_percentile(values, laid.length_s[used.known], P95),
         organic_peak_ratio=float(values.max()) if len(values) else None,
         coverage=min(1.0, known_s / laid.period_s),
-        below_hours=float((length_s * below).sum()) / _HOUR_S if target > 0 else 0.0,
-        own_core_hours=own * (capacity or 0.0) / _HOUR_S if is_cpu else None,
+        below_hours=float((length_s * below).sum()) / HOUR_S if target > 0 else 0.0,
+        own_core_hours=own * (capacity or 0.0) / HOUR_S if is_cpu else None,
         stretches=_stretches(laid.stretches, laid.stretches.sums(used)),
         last_day=_stretches(laid.last_day, _last_day(laid, resource)),
         days=_days(laid, resource, windows, end_s, target if judged else None),
@@ -266,10 +259,10 @@ def _distribution(used: Used, length_s: Any, known_s: float) -> tuple[Share, ...
 def _hour_of_week(grid: Grid, sums: Sums) -> tuple[tuple[float | None, float | None], ...]:
     import numpy as np
 
-    first = round((grid.origin_s - MONDAY_S) / _HOUR_S)
-    place = (first + np.arange(grid.cells)) % _WEEK_HOURS
+    first = round((grid.origin_s - MONDAY_S) / HOUR_S)
+    place = (first + np.arange(grid.cells)) % HOURS_OF_WEEK
     known_s, total, organic = (
-        np.bincount(place, weights=column, minlength=_WEEK_HOURS).tolist()
+        np.bincount(place, weights=column, minlength=HOURS_OF_WEEK).tolist()
         for column in (sums.known_s, sums.total, sums.organic)
     )
     return tuple(

@@ -9,6 +9,7 @@ from optimizer.model import Resource
 from optimizer.report.compare import Comparison, Figures, ResourceComparison
 from optimizer.report.fields import UNKNOWN, time
 from optimizer.report.hours import HOURS_OF_WEEK, LEAST_CHANGE, Change, HourChange
+from optimizer.report.percents import percent
 from optimizer.report.periods import Period
 from optimizer.report.unusual import DAILY_VALUES, Anomaly, Unusual
 
@@ -59,7 +60,7 @@ def _resource(of: ResourceComparison) -> list[str]:
         a, b = getattr(of.before, field), getattr(of.after, field)
         gap = UNKNOWN if a is None or b is None else f"{_points(b - a)} pt"
         if field != "below_ratio" or a is not None or b is not None:
-            said.append(f"  {words:<14}{_percent(a):>10}{_percent(b):>10}{gap:>12}")
+            said.append(f"  {words:<14}{percent(a):>10}{percent(b):>10}{gap:>12}")
     a, b = of.before.below_hours, of.after.below_hours
     if a is not None or b is not None:
         said.append(f"  {'  in hours':<14}{_hours(a):>10}{_hours(b):>10}")
@@ -106,7 +107,7 @@ def _gaps(letter: str, of: Figures) -> str:
     if not of.coverage:
         return f"Nothing is known of {letter}."
     return (
-        f"Only {_percent(of.coverage)} of {letter} is known: its figures are those of the known "
+        f"Only {percent(of.coverage)} of {letter} is known: its figures are those of the known "
         "time."
     )
 
@@ -146,10 +147,6 @@ def _signed(value: float) -> str:
 
 def _hours(hours: float | None) -> str:
     return UNKNOWN if hours is None else f"{hours:.1f} h"
-
-
-def _percent(ratio: float | None) -> str:
-    return UNKNOWN if ratio is None else f"{100 * ratio:.1f} %"
 
 
 def _period_document(of: Period) -> dict[str, Any]:

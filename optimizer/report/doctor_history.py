@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from optimizer.report.doctor import Area, Code, Finding, Severity, with_fine
-from optimizer.report.doctor_text import percent, plural, size, span, utc
+from optimizer.report.doctor_text import plural, size, span, utc
+from optimizer.report.percents import percent
 
 LEAST_COVERAGE = 0.95
 """Share of the time that must be known for a mean to be trusted."""

@@ -8,8 +8,8 @@ from typing import Any
 
 from optimizer.model import Reason, Resource
 from optimizer.report.doctor import Area, Code, Finding, Severity, fine, with_fine
-from optimizer.report.doctor_text import percent
 from optimizer.report.explain import most_allowed
+from optimizer.report.percents import percent
 from optimizer.report.status_text import SENTENCES
 
 _ROUNDING = 0.0005

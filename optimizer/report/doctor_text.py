@@ -59,11 +59,6 @@ def printable(said: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in " ".join(said.split()))
 
 
-def percent(ratio: float) -> str:
-    """A ratio for people."""
-    return f"{100 * ratio:.1f} %"
-
-
 def size(count_bytes: float) -> str:
     """Bytes for people."""
     for unit, power in (("GiB", 30), ("MiB", 20), ("KiB", 10)):

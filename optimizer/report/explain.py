@@ -8,6 +8,7 @@ from typing import Any
 
 from optimizer.model import Reason, Resource
 from optimizer.report.outlook_text import outlook_words
+from optimizer.report.percents import percent
 
 _GIB = float(1 << 30)
 _NAMES = {Resource.CPU: "CPU", Resource.MEMORY: "Memory", Resource.DISK: "Disk"}
@@ -56,12 +57,12 @@ def _paragraph(resource: Resource, facts: Mapping[str, Any], pace: Pace) -> str:
         return "its utilisation cannot be read now, so nothing is added."
     organic, capacity = facts["organic"], facts["capacity"]
     said = [
-        f"the tenant uses {_percent(organic)} of {_amount(resource, 1.0, capacity)}, "
-        f"the target is {_percent(target)}."
+        f"the tenant uses {percent(organic)} of {_amount(resource, 1.0, capacity)}, "
+        f"the target is {percent(target)}."
     ]
     wanted = (facts.get("judged") or {}).get("setpoint")
     if wanted is not None and abs(wanted - target) > _ROUNDING:
-        said[0] = f"{said[0][:-1]}, and {_percent(wanted)} are planned for now."
+        said[0] = f"{said[0][:-1]}, and {percent(wanted)} are planned for now."
         target = wanted
     if organic >= target - _ROUNDING:
         enough = "The tenant alone reaches it, so nothing is added."
@@ -71,11 +72,10 @@ def _paragraph(resource: Resource, facts: Mapping[str, Any], pace: Pace) -> str:
         return f"{said[0]} {_obstacle(reason, str(facts['note']))}"
     reachable, limit = most_allowed(resource, facts)
     add = max(0.0, min(target, reachable) - organic)
-    said.append(f"So {_amount(resource, add, capacity)} ({_percent(add)}) is added{_how(facts)}.")
+    said.append(f"So {_amount(resource, add, capacity)} ({percent(add)}) is added{_how(facts)}.")
     if reachable < target - _ROUNDING:
         said.append(
-            f"{_percent(target)} cannot be reached now: {limit}, "
-            f"so it ends at {_percent(reachable)}."
+            f"{percent(target)} cannot be reached now: {limit}, so it ends at {percent(reachable)}."
         )
     said.append(_when(resource, facts, add, pace))
     said.append(_obstacle(reason, str(facts["note"])))
@@ -94,7 +94,7 @@ def _budget(hours: Mapping[str, Any]) -> str:
 def most_allowed(resource: Resource, facts: Mapping[str, Any]) -> tuple[float, str]:
     """The highest total that is allowed, and what does not allow more."""
     ceiling = float(facts["ceiling"])
-    bounds = [(ceiling, f"the ceiling is {_percent(ceiling)}")]
+    bounds = [(ceiling, f"the ceiling is {percent(ceiling)}")]
     if resource is Resource.CPU:
         reach = facts.get("reach")
         if reach is not None:
@@ -141,10 +141,6 @@ def _obstacle(reason: Reason, note: str) -> str:
         ),
     }
     return texts.get(reason, "")
-
-
-def _percent(ratio: float) -> str:
-    return f"{100 * ratio:.1f} %"
 
 
 def _amount(resource: Resource, ratio: float, capacity: float) -> str:

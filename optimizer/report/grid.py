@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from optimizer.control.window import KNOWN_RATIO
 from optimizer.model import PerResource
-from optimizer.outcome import Columns
+from optimizer.outcome import MOST_RATIO, Columns
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 _CLIP_S = 60
 _PIECE_ROWS = 100_000
 """So many rows are laid over the cells at a time: 10 MB; a month of minutes is one piece."""
-_MOST = 2.0
-"""Counters that are read apart may give a little more than 1; no reading gives more than this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +100,8 @@ def rows(columns: Columns) -> Rows:
     def used(values: Any) -> Used:
         table = np.frombuffer(values, dtype=np.float64).reshape(-1, 3)[order]
         total, own, setpoint = table.T
-        known = (total >= 0) & (own >= 0) & (total <= _MOST) & (own <= _MOST)
-        planned = (setpoint >= 0) & (setpoint <= _MOST)
+        known = (total >= 0) & (own >= 0) & (total <= MOST_RATIO) & (own <= MOST_RATIO)
+        planned = (setpoint >= 0) & (setpoint <= MOST_RATIO)
         return Used(
             known=known,
             total=np.where(known, total, 0.0),
@@ -188,7 +187,7 @@ class Grid:
                 known_s * np.maximum(0.0, used.total[row] - used.own[row]),
             )
         )
-        unknown = seconds < 0.5 * self.cell_s
+        unknown = seconds < KNOWN_RATIO * self.cell_s
         divisor = np.where(unknown, np.nan, seconds)
         return (total / divisor).astype(np.float32), (organic / divisor).astype(np.float32)
 

@@ -12,6 +12,7 @@ from optimizer.model import Intent
 from optimizer.orders import Combination
 from optimizer.report.fields import UNKNOWN, clean, mapping, number
 from optimizer.report.fields import text as text_of
+from optimizer.report.percents import percent
 
 SENTENCES: dict[Intent, str] = {
     Intent.HELD: "held at its target",
@@ -65,9 +66,9 @@ def _figure(judged: Mapping[str, Any]) -> str:
         return f"{name} unknown yet"
     coverage, met = number(judged, "coverage") or 0.0, judged.get("met")
     word = "not judged" if not isinstance(met, bool) else "met" if met else "NOT met"
-    text = f"{name} {_percent(ratio)}, {word}; coverage {100 * coverage:.1f} %"
+    text = f"{name} {percent(ratio)}, {word}; coverage {100 * coverage:.1f} %"
     if coverage < COVERAGE_ENOUGH:
-        bounds = f"{_percent(number(judged, 'low'))} to {_percent(number(judged, 'high'))}"
+        bounds = f"{percent(number(judged, 'low'))} to {percent(number(judged, 'high'))}"
         text += f" ({bounds} whatever the unknown minutes were)"
     return text
 
@@ -90,15 +91,11 @@ def _purpose(judged: Mapping[str, Any], facts: Mapping[str, Any], now_utc_s: flo
         reason = text_of(facts, "reason")
         why = f"this lasts: {reason}" if reason in _LIMITS else "it may: it did minutes ago"
         return f"{text}; it cannot catch up while {why}"
-    eta_s, level = number(judged, "eta_s"), _percent(number(facts, "setpoint"))
+    eta_s, level = number(judged, "eta_s"), percent(number(facts, "setpoint"))
     if eta_s is None:
         return f"{text}; it cannot catch up within one window at {level}"
     end = "" if now_utc_s is None else f", caught up by {_day(now_utc_s + eta_s)}"
     return f"{text}: {level} for {_span(eta_s)}{end}"
-
-
-def _percent(ratio: float | None) -> str:
-    return UNKNOWN if ratio is None else f"{100 * ratio:.1f} %"
 
 
 def _span(seconds: float) -> str:

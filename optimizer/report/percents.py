@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from optimizer.control.statistic import Figure
-from optimizer.report.account import Account
+from typing import TYPE_CHECKING
+
 from optimizer.report.fields import UNKNOWN
+
+if TYPE_CHECKING:  # the daemon's status needs percent() only
+    from optimizer.control.statistic import Figure
+    from optimizer.report.account import Account
 
 _MOST_DECIMALS = 5
 

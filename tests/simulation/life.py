@@ -8,7 +8,6 @@ from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import replace
 
-from optimizer.adapters.history_past import past_of
 from optimizer.control.brake import known_until
 from optimizer.loop import Daemon
 from optimizer.model import ExitCause, PerResource, Reason, Resource
@@ -42,7 +41,7 @@ class Tally:
 
     def past(self, from_utc_s: float, to_utc_s: float) -> list[Past]:
         """Those of the last that ended in that time, by what the clock said then."""
-        kept = (past_of(record) for record in self.recent)
+        kept = (Past.of(record.sample) for record in self.recent)
         asked = (one for one in kept if from_utc_s < one.utc_s <= to_utc_s)
         return sorted(asked, key=lambda one: one.utc_s)
 

@@ -17,7 +17,7 @@ from optimizer.report import grid, rightsizing
 from optimizer.report.account import Account
 from optimizer.report.account_json import COLUMNS, SCHEMA, VERSION, document, table
 from optimizer.report.account_text import text
-from optimizer.report.assemble import Subject, assemble, verdict
+from optimizer.report.assemble import Subject, assemble
 from optimizer.report.spark import ASCII, BLOCKS, Piece, columns, last_day, line, shows_blocks
 from optimizer.report.text_style import Style
 from optimizer.report.windowed import Windows
@@ -211,8 +211,8 @@ def test_the_verdict_follows_the_combination() -> None:
     }
     for judged, (wants_all, wants_one) in cases.items():
         found = [one.met for one in judged]
-        assert verdict(every, found) is wants_all
-        assert verdict(any_one, found) is wants_one
+        assert every.verdict(found) is wants_all
+        assert any_one.verdict(found) is wants_one
 
 
 def test_a_percentile_of_its_own_window_is_judged() -> None:
