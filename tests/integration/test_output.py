@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -158,6 +159,22 @@ def other(place: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("command", ["report", "simulate"])
+def test_a_terminal_without_blocks_gets_another_character(place: Path, command: str) -> None:
+    """ASCII: no traceback, and the figures stand as they are."""
+    written(place / "state" / HISTORY_NAME, [record(time.time() - 60)])
+    trace = place / "trace.csv"
+    trace.write_text("timestamp,value\n2026-11-01 00:00,5\n2026-11-01 00:05,15\n", encoding="utf-8")
+    given = {"report": [], "simulate": ["--trace", str(trace), "--cpus", "2", "--memory-gb", "8"]}
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    with redirect_stdout(out):
+        code = main([command, *given[command], "--set", f"WORKSPACE_DIR={place}"])
+    out.flush()
+    shown = cast("io.BytesIO", out.buffer).getvalue()
+    assert code == 0
+    assert b"organic" in shown
+
+
 def test_python_does_not_try_it_again(place: Path) -> None:
     """On the real device: one line, and exit 1, not the 120 of a flush at the end."""
     on = ("--set", f"WORKSPACE_DIR={place}")
