@@ -3,9 +3,12 @@
 #   ./test.sh                 everything but the long tests
 #   ./test.sh -m long         the long ones
 #   ./test.sh tests/unit      one folder
+#   OPTIMIZER_TEST_WHEEL=1 ./test.sh ...   the same on the built wheel, installed (as CI does)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-venv=${OPTIMIZER_TEST_VENV:-$PWD/.venv-test}
+here=$PWD
+wheel_wanted=${OPTIMIZER_TEST_WHEEL:-}
+venv=${OPTIMIZER_TEST_VENV:-$PWD/.venv-test${wheel_wanted:+-wheel}}
 python=
 for candidate in ${PYTHON:-} python3.13 python3.12 python3.11 python3; do
     if command -v "$candidate" >/dev/null 2>&1 &&
@@ -20,7 +23,9 @@ if [ "$(cat "$venv/.optimizer-stamp" 2>/dev/null || true)" != "$stamp" ]; then
     echo "setting up $venv ..." >&2
     "$python" -m venv --clear "$venv"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+    if [ -z "$wheel_wanted" ]; then
+        "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+    fi
     printf '%s' "$stamp" >"$venv/.optimizer-stamp"
 fi
 bin=$venv/bin
@@ -30,4 +35,21 @@ bin=$venv/bin
 "$bin/mypy" --platform linux
 "$bin/mypy" --platform win32
 if [ $# -eq 0 ]; then set -- -m "not long"; fi
+if [ -n "$wheel_wanted" ]; then
+    # The tests run where none of the packages is, so that only the installed wheel can be meant.
+    tree=$here/build/wheel-tests
+    rm -rf "$tree" "$venv/dist"
+    mkdir -p "$tree"
+    "$bin/python" packaging/dists.py --out "$venv/dist" >&2
+    wheels=("$venv"/dist/*.whl)
+    "$bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "${wheels[0]}"
+    for path in .ci .gitignore *; do
+        case $path in
+            optimizer | recover | stressers | build | dist | *.egg-info) ;;
+            *) cp -R "$path" "$tree/" ;;
+        esac
+    done
+    export OPTIMIZER_CHECKOUT=$here OPTIMIZER_TESTED_WHEEL=${wheels[0]}
+    cd "$tree"
+fi
 exec "$bin/python" -m pytest "$@"

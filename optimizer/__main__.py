@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 from optimizer.cli.output import give_up, watched
 from optimizer.errors import OptimizerError, OutputError
@@ -57,6 +58,7 @@ def _executed(arguments: list[str]) -> int:
         description="Holds this host's CPU, memory and disk utilisation at a target.",
         epilog="`optimizer COMMAND --help` tells more. Start with `optimizer plan`.",
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="what is installed, and end")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     # Only the group that is asked for is imported: the daemon pays for no other.
     asked = next((word for word in arguments if word in COMMANDS), None)
@@ -66,6 +68,22 @@ def _executed(arguments: list[str]) -> int:
             import_module(f"optimizer.cli.{group}").define(command, name)
     args = parser.parse_args(arguments)
     return int(args.execute(args))
+
+
+class _Version(argparse.Action):
+    """Looked up only when asked for: the daemon pays for no reading of metadata."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,  # noqa: ARG002
+        values: str | Sequence[Any] | None,  # noqa: ARG002
+        option_string: str | None = None,  # noqa: ARG002
+    ) -> None:
+        from optimizer.cli.common import program_version  # noqa: PLC0415
+
+        print(f"optimizer {program_version()}")
+        parser.exit()
 
 
 def _too_old() -> str:

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.paths import CODE
 from tests.rig import environment
 
-ROOT = Path(__file__).resolve().parent.parent
-TOOL = ROOT / "recover" / "recover_system.py"
+TOOL = CODE / "recover" / "recover_system.py"
 
 _CHILD = """
 import fcntl, json, os, signal, sys

@@ -12,9 +12,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-PROGRAM = Path(__file__).resolve().parent.parent / "stressers" / "__main__.py"
+from tests.paths import CODE
+
+PROGRAM = CODE / "stressers" / "__main__.py"
 DEADLINE_S = 15.0
 """How long anything may take on a busy machine before a test calls it a failure."""
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, os.environ["STUCK_CODE"])
 
 from stressers import __main__ as program
 from stressers import cpu

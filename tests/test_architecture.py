@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.paths import CODE
+
 PACKAGES = ("optimizer", "stressers", "recover")
-SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+SOURCES = sorted(path for package in PACKAGES for path in (CODE / package).rglob("*.py"))
 
 PURE_STDLIB = {
     "__future__",
@@ -265,7 +266,7 @@ USES_STRESSER_PROTOCOL = {"optimizer.adapters.stresser_process", "optimizer.exam
 
 def module_of(path: Path) -> str:
     """The dotted name of a source file."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = path.relative_to(CODE).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
@@ -285,7 +286,7 @@ def imports_of(path: Path) -> set[str]:
 
 
 def _is_module(name: str) -> bool:
-    path = ROOT.joinpath(*name.split("."))
+    path = CODE.joinpath(*name.split("."))
     return path.with_suffix(".py").exists() or (path / "__init__.py").exists()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.recovering import ROOT
+from tests.paths import CODE
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0 or shutil.which("unshare") is None,
@@ -116,7 +116,7 @@ def test_who_gets_the_pid_of_one_of_ours_is_never_signalled(tmp_path: Path, roun
         (tmp_path / name).mkdir(mode=0o755)
     inside = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
     done = subprocess.run(
-        [*inside, sys.executable, "-c", _DRIVER, str(ROOT), str(tmp_path), str(rounds)],
+        [*inside, sys.executable, "-c", _DRIVER, str(CODE), str(tmp_path), str(rounds)],
         capture_output=True,
         text=True,
         timeout=500,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.paths import CODE, ROOT, checkout
 from tests.rig import PROGRAM, daemon, eventually
 from tests.simulation.test_respawn import checked
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 BROKEN = """
 import os, time
@@ -35,9 +33,9 @@ def test_a_stresser_that_ends_at_once_trips_and_is_told_of(
 ) -> None:
     """A broken installation: at most one start a second, five in all, then only after a resume."""
     copy, spawned = tmp_path / "copy", tmp_path / "spawned"
-    shutil.copytree(ROOT / "stressers", copy / "stressers")
-    for name in ("optimizer", "tests"):
-        (copy / name).symlink_to(ROOT / name)
+    checkout(copy, "stressers")
+    (copy / "optimizer").symlink_to(CODE / "optimizer")
+    (copy / "tests").symlink_to(ROOT / "tests")
     (copy / "stressers/__main__.py").write_text(BROKEN, encoding="utf-8")
     monkeypatch.setenv("SPAWNED", str(spawned))
     monkeypatch.chdir(copy)

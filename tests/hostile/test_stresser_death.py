@@ -17,6 +17,7 @@ import pytest
 from optimizer.adapters.stresser_process import StresserProcess
 from optimizer.model import Resource
 from tests.orphans import ALL_WAYS, controlled
+from tests.paths import CODE
 from tests.stresser_harness import PROGRAM, cpu_s, stresser, until, watch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="pidfd and /proc")
@@ -93,6 +94,7 @@ def test_a_worker_that_is_stuck_in_c_dies_by_each_way_of_the_kernel(
     End of file cannot reach such a worker, so that way is not asked to.
     """
     monkeypatch.setenv("STUCK_IN", stuck_in)
+    monkeypatch.setenv("STUCK_CODE", str(CODE))
     ttl_s = SHORT_S if way == "alarm" else LONG_S
     with controlled("cpu", alone(way), ttl_s, program=STUCK) as (controller, watched):
         worker = watched.pids[1]
@@ -108,6 +110,7 @@ def test_a_stuck_worker_ends_although_its_controller_lives(
 ) -> None:
     """The crew goes on and its leases are renewed; the worker that does not renew its own ends."""
     monkeypatch.setenv("STUCK_IN", stuck_in)
+    monkeypatch.setenv("STUCK_CODE", str(CODE))
     with controlled("cpu", alone("alarm"), SHORT_S, program=STUCK) as (_, watched):
         crew, worker = watched.pids
         assert until(lambda: worker not in watched.alive())

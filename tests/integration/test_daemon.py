@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.loopdev import ext4
+from tests.paths import checkout
 from tests.rig import (
     DaemonRig,
     alive,
@@ -198,15 +199,7 @@ def test_a_path_that_is_not_there_is_said_and_nothing_is_held(tmp_path: Path) ->
 
 def test_all_commands_find_the_file_in_the_checkout(tmp_path: Path) -> None:
     """What ./start.sh runs with, `check-config`, `status` and `pause` use as well."""
-    root = Path(__file__).resolve().parent.parent.parent
-    copy = tmp_path / "checkout"
-    copy.mkdir()
-    for name in ("optimizer", "stressers", "start.sh"):
-        source = root / name
-        if source.is_dir():
-            shutil.copytree(source, copy / name)
-        else:
-            shutil.copy(source, copy / name)
+    copy = checkout(tmp_path / "checkout", "optimizer", "stressers", "start.sh")
     (copy / "config").mkdir()
     work = tmp_path / "work"
     (copy / "config" / "optimizer.env").write_text(f"WORKSPACE_DIR={work}\n", encoding="utf-8")

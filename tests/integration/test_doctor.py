@@ -21,6 +21,7 @@ from optimizer.examine import apart
 from optimizer.examine.files import look as look_into
 from optimizer.report.doctor import Area, Code, Finding, Severity
 from tests.loopdev import volume
+from tests.paths import checkout
 from tests.rig import DaemonRig, daemon, environment, eventually, optimizer
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -148,7 +149,8 @@ def with_libraries(folder: Path, *path: Path) -> subprocess.CompletedProcess[str
 
 def test_it_runs_without_any_library(tmp_path: Path) -> None:
     """Each missing one is named with the command that installs it; areas that need none work."""
-    shown = with_libraries(tmp_path, ROOT)
+    code = checkout(tmp_path / "code", "optimizer", "recover", "stressers", "setup.cfg")
+    shown = with_libraries(tmp_path, code)
     findings = json.loads(shown.stdout)["findings"]
     assert shown.returncode == 1
     missing = [one for one in findings if one["code"] == Code.DEPENDENCY_MISSING.value]

@@ -16,8 +16,8 @@ import pytest
 
 from optimizer.adapters.instance_lock import InstanceLock, holder
 from optimizer.errors import AlreadyRunningError, OptimizerError
+from tests.paths import CODE
 
-ROOT = Path(__file__).resolve().parents[2]
 CONTENDER = """
 import sys, time
 from pathlib import Path
@@ -43,7 +43,7 @@ def contender(path: Path, stdin: int) -> Iterator[subprocess.Popen[str]]:
         stdin=stdin,
         stdout=subprocess.PIPE,
         text=True,
-        cwd=ROOT,
+        cwd=CODE,
     )
     try:
         yield process
@@ -168,7 +168,7 @@ def test_child_of_the_holder_does_not_hold(path: Path) -> None:
             [sys.executable, "-c", script],
             stdin=read_end,
             stdout=subprocess.DEVNULL,
-            cwd=ROOT,
+            cwd=CODE,
             check=True,
             timeout=30,
         )
@@ -210,7 +210,7 @@ def test_many_at_once_leave_one(path: Path, count: int) -> None:
                     stdin=read_end,
                     stdout=subprocess.PIPE,
                     text=True,
-                    cwd=ROOT,
+                    cwd=CODE,
                 )
             )
         os.close(write_end)
@@ -261,7 +261,7 @@ print(held)
             [sys.executable, "-S", "-c", script, str(path)],
             stdout=subprocess.PIPE,
             text=True,
-            cwd=ROOT,
+            cwd=CODE,
         )
         for _ in range(4)
     ]

@@ -15,10 +15,11 @@ from recover.facts import windows_service
 from recover.figures import memory_ratios
 from recover.places import Account, Asked, find, values_of
 from recover.windows import microseconds
-from tests.recovering import ROOT, TOOL, old_python
+from tests.paths import CODE
+from tests.recovering import TOOL, old_python
 from tests.test_architecture import PURE_STDLIB, imports_of
 
-RECOVER = ROOT / "recover"
+RECOVER = CODE / "recover"
 
 
 def test_the_single_file_is_what_the_others_make() -> None:
@@ -90,7 +91,7 @@ def test_each_way_to_start_it_says_what_it_is(command: list[str]) -> None:
     if command[0] == "sh" and sys.platform == "win32":
         pytest.skip("needs a shell")
     done = subprocess.run(
-        [*command, "--help"], capture_output=True, text=True, check=False, timeout=60, cwd=ROOT
+        [*command, "--help"], capture_output=True, text=True, check=False, timeout=60, cwd=CODE
     )
     assert done.returncode == 0
     assert "Takes away all load" in done.stdout
