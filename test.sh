@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Lints, type-checks and tests, in an environment of its own; arguments go to pytest.
-#   ./test.sh                 everything but the long tests
+#   ./test.sh                 everything but the long tests and those of installations
 #   ./test.sh -m long         the long ones
+#   ./test.sh -m installed    those that install the program in a system made for it, as root
 #   ./test.sh tests/unit      one folder
 #   OPTIMIZER_TEST_WHEEL=1 ./test.sh ...   the same on the built wheel, installed (as CI does)
 set -euo pipefail
@@ -34,7 +35,7 @@ bin=$venv/bin
 "$bin/vermin" --quiet --no-tips --target=3.7- --violations recover/*.py
 "$bin/mypy" --platform linux
 "$bin/mypy" --platform win32
-if [ $# -eq 0 ]; then set -- -m "not long"; fi
+if [ $# -eq 0 ]; then set -- -m "not long and not installed"; fi
 if [ -n "$wheel_wanted" ]; then
     # The tests run where none of the packages is, so that only the installed wheel can be meant.
     tree=$here/build/wheel-tests
