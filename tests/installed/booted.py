@@ -39,13 +39,19 @@ class Booted:
     """The rig. `with Booted() as rig:` boots it; the test is skipped where that cannot be.
 
     `binds` are folders of the host that show at the same place inside, read-only.
+    `on` is a folder with what is installed over the Debian tree, such as the
+    `upper` of another rig that is switched off; it is not changed.
     `unified` boots it with version 2 of control groups alone, on a host with
     version 1 too; there it has no controllers.
     """
 
-    def __init__(self, *, binds: Sequence[Path] = (), unified: bool = False) -> None:
+    def __init__(
+        self, *, binds: Sequence[Path] = (), on: Path | None = None, unified: bool = False
+    ) -> None:
         self._unified = unified
         self._binds = list(binds)
+        self._on = on
+        self._limits: dict[str, str] = {}
         self._life = contextlib.ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         self._init: int | None = None
@@ -107,6 +113,7 @@ class Booted:
         self._groups = planned
         try:
             groups.make(planned)
+            groups.limit(planned, self._limits)
         except OSError as exc:
             pytest.skip(f"no rig that boots systemd: control groups cannot be made: {exc}")
         master, console = pty.openpty()
@@ -143,7 +150,7 @@ class Booted:
     def _boot_environment(self, console: str) -> dict[str, str]:
         return {
             "RIG_NAME": "optimizer-rig",
-            "RIG_TREE": str(self._tree),
+            "RIG_TREE": ":".join(map(str, filter(None, [self._on, self._tree]))),
             "RIG_UPPER": str(self.upper),
             "RIG_WORK": str(self.folder / "work"),
             "RIG_ROOT": str(self.folder / "root"),
@@ -175,6 +182,14 @@ class Booted:
                     return init
             time.sleep(0.1)
         raise AssertionError(f"the rig is not up within {_BOOT_S:.0f} s, {state}:\n{self.console}")
+
+    def limit(self, *, cpus: float, memory_mb: int) -> None:
+        """Give it no more than that from now on, as a container or a small machine has.
+
+        What is inside then measures its own share, whatever others do on the host.
+        """
+        self._limits = groups.limits(cpus=cpus, memory_mb=memory_mb)
+        groups.limit(self._groups, self._limits)
 
     def run(
         self,
@@ -301,9 +316,11 @@ class Booted:
 
 
 @contextlib.contextmanager
-def booted(*, binds: Sequence[Path] = (), unified: bool = False) -> Iterator[Booted]:
+def booted(
+    *, binds: Sequence[Path] = (), on: Path | None = None, unified: bool = False
+) -> Iterator[Booted]:
     """A running rig; on a failure inside the block the end of its journal is printed."""
-    with Booted(binds=binds, unified=unified) as rig:
+    with Booted(binds=binds, on=on, unified=unified) as rig:
         try:
             yield rig
         except BaseException:

@@ -13,6 +13,9 @@ _INHERITED = ("cpuset.cpus", "cpuset.mems")
 """Empty in a new group of version 1, which then takes no process. Source: cpusets.rst."""
 
 
+_PERIOD_US = 100_000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """A group of the rig in one hierarchy."""
@@ -59,6 +62,26 @@ def make(groups: list[Group]) -> None:
             if group.options and file.exists():
                 file.write_text((group.folder.parent / name).read_text())
                 (group.folder / "cgroup.clone_children").write_text("1")
+
+
+def limits(*, cpus: float, memory_mb: int) -> dict[str, str]:
+    """What is to be written to which files; those of both versions."""
+    quota, memory = f"{round(cpus * _PERIOD_US)}", f"{memory_mb * 2**20}"
+    return {
+        "cpu.cfs_period_us": str(_PERIOD_US),
+        "cpu.cfs_quota_us": quota,
+        "memory.limit_in_bytes": memory,
+        "cpu.max": f"{quota} {_PERIOD_US}",
+        "memory.max": memory,
+    }
+
+
+def limit(groups: list[Group], wanted: dict[str, str]) -> None:
+    """Write limits where there are such files. Raises OSError."""
+    for group in groups:
+        for name, value in wanted.items():
+            if (group.folder / name).exists():
+                (group.folder / name).write_text(value, encoding="ascii")
 
 
 def remove(folders: list[Path], *, deadline_s: float = 20.0) -> None:
