@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.installed.booted import Booted, booted
-from tests.installed.service import CHECKOUT, CPUS, MEMORY_MB, REPOSITORY, ROOT, Service, clone
+from tests.installed.service import CLONE, CPUS, MEMORY_MB, REPOSITORY, Service, clone
+from tests.paths import CHECKOUT
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,7 +28,7 @@ class Installation:
 @pytest.fixture(scope="session")
 def installation() -> Iterator[Installation]:
     """The program installed over the Debian tree, from a clean clone, with its own defaults."""
-    if not (ROOT / ".git").exists():
+    if not (CHECKOUT / ".git").exists():
         pytest.skip("installing from a clone needs a git checkout")
     with booted() as rig:
         clone(rig)
@@ -35,7 +36,7 @@ def installation() -> Iterator[Installation]:
         service = Service(rig)
         found = Installation(upper=rig.upper)
         begun_s = time.monotonic()
-        rig.run(["git", "clone", "--quiet", REPOSITORY, CHECKOUT])
+        rig.run(["git", "clone", "--quiet", REPOSITORY, CLONE])
         found.seconds["cloned"] = time.monotonic() - begun_s
         found.first = service.install()
         found.seconds["installed"] = time.monotonic() - begun_s

@@ -7,14 +7,13 @@ import re
 import subprocess
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tests.installed.booted import Booted
+from tests.paths import CHECKOUT
 from tests.rig import eventually
 
-ROOT = Path(__file__).resolve().parent.parent.parent
-CHECKOUT = "/root/cloud-resource-optimizer"
+CLONE = "/root/cloud-resource-optimizer"
 REPOSITORY = "/srv/cloud-resource-optimizer.git"
 CONFIG = "/etc/optimizer/optimizer.env"
 STATUS = "/run/optimizer/status.json"
@@ -43,7 +42,7 @@ class Process:
 class Service:
     """`optimizer.service` in a running rig."""
 
-    def __init__(self, rig: Booted, checkout: str = CHECKOUT) -> None:
+    def __init__(self, rig: Booted, checkout: str = CLONE) -> None:
         self.rig = rig
         self.checkout = checkout
 
@@ -172,7 +171,7 @@ def clone(rig: Booted) -> None:
     """Put the committed state of this checkout inside, as a repository to clone from."""
     bare = rig.folder / "repository.git"
     words = ["git", "-c", "safe.directory=*", "clone", "--quiet", "--bare", "--no-hardlinks"]
-    subprocess.run([*words, str(ROOT), str(bare)], check=True, capture_output=True, text=True)
+    subprocess.run([*words, str(CHECKOUT), str(bare)], check=True, capture_output=True, text=True)
     rig.put(bare, REPOSITORY)
     rig.run(["git", "config", "--global", "safe.directory", "*"])
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.installed.booted import booted
 from tests.installed.conftest import holding
-from tests.installed.service import CHECKOUT, REPOSITORY, USERS, Service, clone, files
+from tests.installed.service import CLONE, REPOSITORY, USERS, Service, clone, files
 from tests.rig import eventually
 
 pytestmark = pytest.mark.installed
@@ -30,7 +30,7 @@ def upgraded() -> Iterator[tuple[Service, set[str]]]:
         old.install()
         holding(rig)
         assert _version(old) == _OLD
-        rig.run(["git", "clone", "--quiet", REPOSITORY, CHECKOUT])
+        rig.run(["git", "clone", "--quiet", REPOSITORY, CLONE])
         yield old, before
 
 
