@@ -29,6 +29,7 @@ COMMANDS = {
     "release": ("release", "hold nothing on one filesystem for a while, to unmount it"),
     "resume": ("switch", "lift a pause, a running window and releases; tripped stressers start"),
     "history": ("history", "what was recorded: events, export, import, compare, backup, restore"),
+    "service": ("service", "install, uninstall: run it for good, as a service of this system"),
     "glances-config": ("glances_config", "write the configuration for Glances"),
 }
 

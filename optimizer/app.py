@@ -62,11 +62,13 @@ def run(
     watch: SettingsWatch,
     log: Log,
     announce: Callable[[Machine, Derived], None],
+    page: bool = True,
 ) -> int:
     """Run the daemon until a signal ends it; the exit code.
 
     `watch` tells of changes of the configuration `loaded`; `announce` is told
-    what will be held, just before anything is. Raises AlreadyRunningError and
+    what will be held, just before anything is; without `page` the web page is
+    a unit of its own. Raises AlreadyRunningError and
     HistoryError before anything is touched.
     """
     lock = InstanceLock(directories.runtime / LOCK_NAME)
@@ -80,7 +82,7 @@ def run(
     )
     try:
         with WakeableClock() as clock:
-            return _run_locked(loaded, directories, clock, watch, log, announce)
+            return _run_locked(loaded, directories, clock, watch, log, announce, own_page=page)
     finally:
         lock.release()
 
@@ -92,6 +94,8 @@ def _run_locked(
     watch: SettingsWatch,
     log: Log,
     announce: Callable[[Machine, Derived], None],
+    *,
+    own_page: bool,
 ) -> int:
     settings, runtime = loaded.settings, directories.runtime
     _prepare(directories, clock, log)
@@ -104,7 +108,7 @@ def _run_locked(
     mounts = MountTable()
     memory_scope = MemoryScope(settings.memory_scope)
     sensors = HostSensors(capacity=capacity, scope=memory_scope)
-    page = _web_page(settings, runtime, log)
+    page = _web_page(settings, runtime, log, own=own_page)
     roster = Roster(runtime / ROSTER_NAME, log)
 
     def applied(derived: Derived) -> None:
@@ -217,7 +221,7 @@ def _prepare(directories: Directories, clock: WakeableClock, log: Log) -> None:
     sweep(directories.state, before_utc_s=clock.utc() - ORDER_WRITTEN_S)
 
 
-def _web_page(settings: Settings, runtime: Path, log: Log) -> GlancesWeb:
+def _web_page(settings: Settings, runtime: Path, log: Log, *, own: bool) -> GlancesWeb:
     return GlancesWeb(
         enabled=settings.glances_enabled,
         bind=settings.glances_bind,
@@ -227,6 +231,7 @@ def _web_page(settings: Settings, runtime: Path, log: Log) -> GlancesWeb:
         runtime=runtime,
         status_text=runtime / TEXT_NAME,
         log=log,
+        apart=not own,
     )
 
 

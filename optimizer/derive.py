@@ -7,8 +7,8 @@ import math
 import os
 from dataclasses import dataclass, replace
 
+from optimizer.adapters import filler_directories, platform
 from optimizer.adapters import mounts as mount_table
-from optimizer.adapters import platform
 from optimizer.adapters.memory_scope import MemoryScope
 from optimizer.control.disks import Scope, choose, eligible, keep, may_hang
 from optimizer.control.goals import needed_days
@@ -162,7 +162,8 @@ def disk_scope(settings: Settings, previous: Scope | None) -> Scope:
     if path is not None and kept.places and not path.is_dir():
         note = f"DISK_STRESS_PATH={path} is no directory; make it, or mount the disk that has it."
         return Scope(places=(), reason=Reason.NO_DISK, note=note)
-    return kept
+    places = (one._replace(path=filler_directories.place_on(one.path)) for one in kept.places)
+    return replace(kept, places=tuple(places))
 
 
 def _terms(settings: Settings, preset: Preset, machine: Machine) -> Terms:

@@ -63,6 +63,12 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="also drop cached file pages (root): frees nothing of ours, and slows others",
     )
+    parser.add_argument(
+        "--after-stop",
+        action="store_true",
+        help="for a service manager: end and remove what a daemon that has stopped left, forbid "
+        "nothing; implies --yes and --only",
+    )
     places = parser.add_argument_group(
         "where to look", "beside the usual directories and those that living daemons name"
     )
@@ -95,11 +101,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         workspaces=tuple(args.workspace),
         configs=tuple(args.config),
         disks=tuple(os.path.abspath(path) for path in args.disk),
-        only=args.only,
+        only=args.only or args.after_stop,
     )
     allow_files(_FILES)
     session = _Session(args, asked)
     try:
+        if args.after_stop:
+            return session.tidy()
         return session.resume() if args.resume else session.recover()
     except KeyboardInterrupt:
         print(
@@ -164,9 +172,26 @@ class _Session:
         after = measure(self._disks, self._count(facts), _CPU_S)
         return self._conclude(facts, diagnosis, before, after)
 
+    def tidy(self) -> int:
+        """What a stopped daemon left ends and goes, with a line for each; how much is left."""
+        facts, diagnosis = self._look()
+        found = plan(diagnosis)
+        if found and not self._args.dry_run:
+            repair(diagnosis, facts, self._tell)
+            facts, diagnosis = self._look()
+        remaining = left(diagnosis)
+        self._list(f"Still there ({len(remaining)})", remaining)
+        if not remaining:
+            was = f"; {len(found)} had to be removed" if found else ""
+            self._say(f"Nothing of the daemon is left{was}.")
+        return min(len(remaining), MOST_COUNTED)
+
     def _look(self) -> tuple[Facts, Diagnosis]:
         facts = read_facts(self._asked, self._known)
         diagnosis = diagnose(facts)
+        if self._args.after_stop:
+            # It is being stopped already, and may be started again.
+            diagnosis = diagnosis._replace(inhibit=(), service=None)
         self._known |= known_controllers(facts.runtimes)
         self._known |= {target.process.pid for target in diagnosis.daemons}
         self._not_ours += [one for one in diagnosis.not_ours if one not in self._not_ours]

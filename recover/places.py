@@ -54,13 +54,16 @@ def find(
     places = _named(asked)
     disks = list(asked.disks)
     gaps: list[str] = []
+    configs = [_absolute(path) for path in asked.configs]
     if not asked.only:
         places += _from_environment(environ)
-        for path in _configs(asked, environ, platform, accounts, checkout):
-            more, disk, gap = _from_config(path, environ)
-            places += more
-            disks += disk
-            gaps += gap
+        configs += _configs(environ, platform, accounts, checkout)
+    for path in dict.fromkeys(configs):
+        more, disk, gap = _from_config(path, environ)
+        places += more
+        disks += disk
+        gaps += gap
+    if not asked.only:
         places += _usual(environ, platform, accounts)
     unique: dict[tuple[str, str], Places] = {}
     for place in places:
@@ -131,7 +134,6 @@ def _variable(account: Account, name: str) -> str:
 
 
 def _configs(
-    asked: Asked,
     environ: Mapping[str, str],
     platform: str,
     accounts: tuple[Account, ...],
@@ -146,9 +148,7 @@ def _configs(
         for one in accounts:
             base = _variable(one, "XDG_CONFIG_HOME") or os.path.join(one.home, ".config")
             directories.append(os.path.join(base, _NAME))
-    found = [_absolute(path) for path in asked.configs]
-    found += [os.path.join(directory, name) for directory in directories for name in _CONFIG_NAMES]
-    return list(dict.fromkeys(found))
+    return [os.path.join(directory, name) for directory in directories for name in _CONFIG_NAMES]
 
 
 def _from_config(

@@ -2227,13 +2227,16 @@ def find(
     places = _named(asked)
     disks = list(asked.disks)
     gaps: list[str] = []
+    configs = [_absolute(path) for path in asked.configs]
     if not asked.only:
         places += _from_environment(environ)
-        for path in _configs(asked, environ, platform, accounts, checkout):
-            more, disk, gap = _from_config(path, environ)
-            places += more
-            disks += disk
-            gaps += gap
+        configs += _configs(environ, platform, accounts, checkout)
+    for path in dict.fromkeys(configs):
+        more, disk, gap = _from_config(path, environ)
+        places += more
+        disks += disk
+        gaps += gap
+    if not asked.only:
         places += _usual(environ, platform, accounts)
     unique: dict[tuple[str, str], Places] = {}
     for place in places:
@@ -2304,7 +2307,6 @@ def _variable(account: Account, name: str) -> str:
 
 
 def _configs(
-    asked: Asked,
     environ: Mapping[str, str],
     platform: str,
     accounts: tuple[Account, ...],
@@ -2319,9 +2321,7 @@ def _configs(
         for one in accounts:
             base = _variable(one, "XDG_CONFIG_HOME") or os.path.join(one.home, ".config")
             directories.append(os.path.join(base, _NAME))
-    found = [_absolute(path) for path in asked.configs]
-    found += [os.path.join(directory, name) for directory in directories for name in _CONFIG_NAMES]
-    return list(dict.fromkeys(found))
+    return [os.path.join(directory, name) for directory in directories for name in _CONFIG_NAMES]
 
 
 def _from_config(
@@ -2916,6 +2916,12 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="also drop cached file pages (root): frees nothing of ours, and slows others",
     )
+    parser.add_argument(
+        "--after-stop",
+        action="store_true",
+        help="for a service manager: end and remove what a daemon that has stopped left, forbid "
+        "nothing; implies --yes and --only",
+    )
     places = parser.add_argument_group(
         "where to look", "beside the usual directories and those that living daemons name"
     )
@@ -2948,11 +2954,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         workspaces=tuple(args.workspace),
         configs=tuple(args.config),
         disks=tuple(os.path.abspath(path) for path in args.disk),
-        only=args.only,
+        only=args.only or args.after_stop,
     )
     allow_files(_FILES)
     session = _Session(args, asked)
     try:
+        if args.after_stop:
+            return session.tidy()
         return session.resume() if args.resume else session.recover()
     except KeyboardInterrupt:
         print(
@@ -3017,9 +3025,26 @@ class _Session:
         after = measure(self._disks, self._count(facts), _CPU_S)
         return self._conclude(facts, diagnosis, before, after)
 
+    def tidy(self) -> int:
+        """What a stopped daemon left ends and goes, with a line for each; how much is left."""
+        facts, diagnosis = self._look()
+        found = plan(diagnosis)
+        if found and not self._args.dry_run:
+            repair(diagnosis, facts, self._tell)
+            facts, diagnosis = self._look()
+        remaining = left(diagnosis)
+        self._list(f"Still there ({len(remaining)})", remaining)
+        if not remaining:
+            was = f"; {len(found)} had to be removed" if found else ""
+            self._say(f"Nothing of the daemon is left{was}.")
+        return min(len(remaining), MOST_COUNTED)
+
     def _look(self) -> tuple[Facts, Diagnosis]:
         facts = read_facts(self._asked, self._known)
         diagnosis = diagnose(facts)
+        if self._args.after_stop:
+            # It is being stopped already, and may be started again.
+            diagnosis = diagnosis._replace(inhibit=(), service=None)
         self._known |= known_controllers(facts.runtimes)
         self._known |= {target.process.pid for target in diagnosis.daemons}
         self._not_ours += [one for one in diagnosis.not_ours if one not in self._not_ours]

@@ -38,6 +38,8 @@ def open_and_unlink(directory: str) -> int:
     """The same with a name for an instant, in a directory of our own. Raises OSError."""
     if sys.platform == "win32":
         raise NotImplementedError
+    if os.path.basename(directory) == FALLBACK_DIRECTORY:
+        directory = os.path.dirname(directory)  # it is one of our own already
     above = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for _ in range(_ATTEMPTS):

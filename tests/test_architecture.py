@@ -70,6 +70,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     ),
     "optimizer.atomic": (set(), set()),
     "optimizer.tether": (set(), set()),
+    "optimizer.installed": (set(), set()),
     "optimizer.directories": (VALUES, set()),
     "optimizer.durations": (set(), set()),
     "optimizer.schedule": ({"optimizer.durations"} | VALUES, {"cronsim"}),
@@ -82,6 +83,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.upkeep": ({"optimizer.settings"} | DOORS | VALUES, set()),
     "optimizer.derive": (
         {
+            "optimizer.adapters.filler_directories",
             "optimizer.adapters.memory_scope",
             "optimizer.adapters.mounts",
             "optimizer.adapters.platform",
@@ -117,6 +119,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
 # An adapter that needs two files names its second one here.
 PARTS = {
     "optimizer.adapters.glances": {"optimizer.adapters.glances_setup"},
+    "optimizer.adapters.glances_unit": {"optimizer.adapters.glances_setup"},
     "optimizer.adapters.history": {
         "optimizer.adapters.history_events",
         "optimizer.adapters.history_past",
@@ -192,6 +195,10 @@ PARTS = {
         "optimizer.adapters.prometheus",
     },
     "optimizer.adapters.prometheus": {"optimizer.adapters.history_text"},
+    "optimizer.adapters.systemd_service": {
+        "optimizer.adapters.placed_files",
+        "optimizer.adapters.systemctl",
+    },
     "optimizer.adapters.sysstat": {"optimizer.adapters.history_text"},
     "optimizer.adapters.sysstat_rows": {
         "optimizer.adapters.foreign_row",

@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import Literal
 
 from optimizer.adapters.glances_setup import (
+    SAVE_LOGIN,
+    USER,
     WILDCARDS,
+    arguments,
     host_in_url,
     obstacle_installed,
     obstacle_port,
@@ -27,8 +30,8 @@ from optimizer.adapters.glances_setup import (
 from optimizer.atomic import replace_file
 from optimizer.ports import Log
 
-USER = "optimizer"
-"""The name to log in with, where there is a password."""
+UNIT = "optimizer-glances.service"
+"""Runs the page where a service manager does."""
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 300.0
 """Pause before a restart, seconds: doubles from the first to the longest."""
@@ -43,22 +46,16 @@ _PASSED_ON = frozenset({
 })
 # fmt: on
 """What Glances sees of our environment, which may hold secrets."""
-_SAVE_LOGIN = """
-import os, sys
-os.umask(0o077)
-from glances.password import GlancesPassword
-keeper = GlancesPassword(sys.argv[2])
-keeper.password_dir = sys.argv[1]
-keeper.password_file = os.path.join(sys.argv[1], sys.argv[2] + ".pwd")
-keeper.save_password(keeper.hash_password(keeper.get_hash(sys.stdin.read())))
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GlancesState:
-    """How the page is; `url` is None unless its process runs, `message` is for people."""
+    """How the page is; `url` is None unless its process runs, `message` is for people.
 
-    state: Literal["running", "off", "failed"]
+    A page that is `apart` is run by a unit of its own, which is not looked at.
+    """
+
+    state: Literal["running", "off", "failed", "apart"]
     url: str | None
     message: str
 
@@ -68,7 +65,8 @@ class GlancesWeb:
 
     `refresh_s` is its refresh interval, `runtime` our runtime directory, in
     which everything of it lies below `glances`, and `status_text` the file it
-    shows. A password must be given when `bind` is not a loopback address. To
+    shows. A password must be given when `bind` is not a loopback address. One
+    that is `apart` is never started here. To
     be used from the main thread only: on Linux the kernel ends Glances when
     the thread that started it ends.
     """
@@ -88,8 +86,10 @@ class GlancesWeb:
         now: Callable[[], float] = time.monotonic,
         installed: Callable[[], str | None] = obstacle_installed,
         environ: Mapping[str, str] = os.environ,
+        apart: bool = False,
     ) -> None:
-        self._enabled = enabled
+        self._enabled = enabled and not apart
+        self._apart = enabled and apart
         self._bind = bind
         self._port = port
         self._refresh_s = refresh_s
@@ -118,6 +118,8 @@ class GlancesWeb:
 
     def state(self) -> GlancesState:
         """How it is now."""
+        if self._apart:
+            return GlancesState(state="apart", url=self._url(), message=f"by {UNIT}")
         if not self._wanted:
             return GlancesState(state="off", url=None, message="")
         if self._process is None:
@@ -199,7 +201,7 @@ class GlancesWeb:
     def _launch_password(self) -> None:
         """Have Glances hash the password, in a process of its own that soon ends."""
         self._make_directory()
-        command = [sys.executable, "-P", "-c", _SAVE_LOGIN, str(self._directory), USER]
+        command = [sys.executable, "-P", "-c", SAVE_LOGIN, str(self._directory), USER]
         self._process = self._run(command, stdin=subprocess.PIPE)
         self._saves_password = True
         if self._process.stdin is not None:
@@ -219,11 +221,14 @@ class GlancesWeb:
             passwords=self._directory,
         )
         replace_file(config, text.encode(), durable=False, mode=0o600)
-        page = [sys.executable, "-P", "-m", "glances", "-w", "-B", self._bind]
-        page += ["-p", str(self._port), "-t", f"{self._refresh_s:g}", "-C", str(config)]
-        page += ["--disable-autodiscover", "--disable-check-update", "--disable-config-exec"]
-        if self._password:
-            page += ["-u", USER]
+        page = [sys.executable, "-P", "-m", "glances"]
+        page += arguments(
+            bind=self._bind,
+            port=self._port,
+            refresh_s=self._refresh_s,
+            config=config,
+            user=USER if self._password else None,
+        )
         tether = [sys.executable, "-P", str(_TETHER), "--parent", str(os.getpid()), "--", *page]
         linux = sys.platform == "linux"
         self._process = self._run(tether, stdin=subprocess.DEVNULL if linux else subprocess.PIPE)

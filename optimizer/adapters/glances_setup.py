@@ -13,6 +13,18 @@ OLDEST = (4, 5, 8)
 """Versions before this have known holes, such as GHSA-56xw-p9qm-r437."""
 REMEDY = "pip install 'glances[web]>=4.5.8'"
 """The command that installs what is missing."""
+USER = "optimizer"
+"""The name to log in with, where there is a password."""
+SAVE_LOGIN = """
+import os, sys
+os.umask(0o077)
+from glances.password import GlancesPassword
+keeper = GlancesPassword(sys.argv[2])
+keeper.password_dir = sys.argv[1]
+keeper.password_file = os.path.join(sys.argv[1], sys.argv[2] + ".pwd")
+keeper.save_password(keeper.hash_password(keeper.get_hash(sys.stdin.read())))
+"""
+"""Hashes the password on standard input for the user argv[2], into the directory argv[1]."""
 HISTORY_POINTS = 120
 """Values that Glances keeps for each figure; its default of 1200 makes it grow for days."""
 WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
@@ -85,6 +97,15 @@ def render_config(
     for name, options in sections.items():
         lines += ["", f"[{name}]", *(f"{key}={value}" for key, value in options.items())]
     return "\n".join(lines) + "\n"
+
+
+def arguments(
+    *, bind: str, port: int, refresh_s: float, config: Path, user: str | None
+) -> list[str]:
+    """What Glances is called with; `user` logs in, where there is a password."""
+    words = ["-w", "-B", bind, "-p", str(port), "-t", f"{refresh_s:g}", "-C", str(config)]
+    words += ["--disable-autodiscover", "--disable-check-update", "--disable-config-exec"]
+    return [*words, "-u", user] if user else words
 
 
 def obstacle_installed() -> str | None:

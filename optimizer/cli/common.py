@@ -191,10 +191,15 @@ def where_running(own: Directories) -> Directories:
     A plain user who asks for the status means the daemon of the host, which
     keeps its files where root's daemon does.
     """
-    system = _usual(is_root=True)
+    system = system_directories()
     if running(own) is None and running(system) is not None:
         return system
     return own
+
+
+def system_directories() -> Directories:
+    """Where root's daemon, and the service, keep their files."""
+    return _usual(is_root=True)
 
 
 def _find(explicit: Path | None, overrides: dict[str, str]) -> Path | None:

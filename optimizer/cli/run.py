@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 def define(parser: argparse.ArgumentParser, _name: str) -> None:
     """Add this command's options."""
     define_common(parser)
+    parser.add_argument(
+        "--no-page",
+        action="store_true",
+        help="start no web page: optimizer-glances.service runs it",
+    )
     parser.set_defaults(execute=execute)
 
 
@@ -36,7 +41,7 @@ def execute(args: argparse.Namespace) -> int:
     _outlive_reloads()
     try:
         found = configured(args)
-        return _run(found)
+        return _run(found, page=not args.no_page)
     except ConfigError as exc:
         return say_faults(exc)
     except AlreadyRunningError as exc:
@@ -57,7 +62,7 @@ def _outlive_reloads() -> None:
         signal.signal(signal.SIGHUP, lambda *_: None)
 
 
-def _run(found: Configured) -> int:
+def _run(found: Configured, *, page: bool) -> int:
     from optimizer import app
     from optimizer.adapters import log as log_adapter
     from optimizer.directories import make
@@ -90,6 +95,7 @@ def _run(found: Configured) -> int:
             found.directories,
             watch=watch,
             log=log,
+            page=page,
             announce=lambda machine, derived: _announce(found, machine, derived),
         )
         log.info("daemon.stopped", exit_code=code)
