@@ -5,6 +5,10 @@
 #   ./start.sh                     run with config/optimizer.env or config/.env, else defaults
 #   ./start.sh -- --set KEY=VALUE  everything after -- goes to `optimizer run`
 #   ./start.sh --setup-only        set up and check, do not run
+#   ./start.sh --install-service   as root: install it under /opt as a service of systemd
+#   ./start.sh --uninstall-service [--purge]   take that away; --purge: the history too
+#
+# OPTIMIZER_WHEELHOUSE=DIR: packages come from that folder, not from the network.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 here=$PWD
@@ -18,13 +22,18 @@ fail() {
 }
 
 setup_only=no
+service=
+purge=
 while [ $# -gt 0 ]; do
     case $1 in
         -h | --help)
-            sed -n '2,7s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+            sed -n '2,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
             exit 0
             ;;
         --setup-only) setup_only=yes ;;
+        --install-service) service=install ;;
+        --uninstall-service) service=uninstall ;;
+        --purge) purge=--purge ;;
         --)
             shift
             break
@@ -36,6 +45,68 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+
+if [ -n "$purge" ] && [ "$service" != uninstall ]; then
+    say "start.sh: --purge goes with --uninstall-service"
+    exit 2
+fi
+if [ -n "$service" ] && [ "$(id -u)" != 0 ]; then
+    fail "only root may $service a service" "sudo ./start.sh --$service-service"
+fi
+prefix=/opt/cloud-resource-optimizer
+if [ "$service" = uninstall ]; then
+    if [ -x "$prefix/venv/bin/optimizer" ]; then
+        "$prefix/venv/bin/optimizer" service uninstall $purge
+        rm -rf "$prefix"
+        say "removed: $prefix"
+    else
+        say "nothing changed: there is no $prefix/venv"
+    fi
+    exit 0
+fi
+
+# Where packages come from, for pip.
+from=()
+if [ -n "${OPTIMIZER_WHEELHOUSE:-}" ]; then
+    [ -d "$OPTIMIZER_WHEELHOUSE" ] || fail "OPTIMIZER_WHEELHOUSE=$OPTIMIZER_WHEELHOUSE is no folder" \
+        "name the folder with the wheels, or leave it out to use the network"
+    from=(--no-index --find-links "$(cd "$OPTIMIZER_WHEELHOUSE" && pwd)")
+fi
+
+# Make an environment in $1 with the packages of the lock file.
+environment() {
+    "$python" -m venv --clear "$1" >&2 || fail "cannot make an environment in $1" \
+        "install the venv module (Debian, Ubuntu: apt-get install python3-venv) and see that the folder is writable, or name another: OPTIMIZER_VENV=/path ./start.sh"
+    "$1/bin/python" -m pip install --quiet --disable-pip-version-check ${from[@]+"${from[@]}"} \
+        --require-hashes -r requirements.lock >&2 ||
+        fail "cannot install the dependencies of requirements.lock" \
+            "see the message above; a host without network needs a package mirror (pip config set global.index-url ...) or OPTIMIZER_WHEELHOUSE"
+}
+
+# The wheel of this checkout, or of the wheelhouse, into the environment $1.
+program() {
+    local wheel built
+    wheel=$(find "${OPTIMIZER_WHEELHOUSE:-/nonexistent}" -name 'cloud_resource_optimizer-*.whl' 2>/dev/null | sort | tail -n 1)
+    built=$(mktemp -d)
+    if [ -z "$wheel" ]; then
+        "$1/bin/python" packaging/dists.py --out "$built" >&2 || fail "cannot build the program" "see the message above"
+        wheel=$(find "$built" -name '*.whl')
+    fi
+    "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-index --no-deps "$wheel" >&2 ||
+        fail "cannot install the program itself" "see the message above"
+    rm -rf "$built"
+}
+
+# A number that stands for all that is installed from this folder.
+content() {
+    {
+        cat requirements.lock
+        "$python" -c 'import sys; print(sys.version)'
+        find optimizer recover stressers systemd config windows setup.cfg pyproject.toml \
+            -type f ! -name '*.pyc' -exec cksum {} + 2>/dev/null | sort
+        find "${OPTIMIZER_WHEELHOUSE:-/nonexistent}" -name 'cloud_resource_optimizer-*.whl' -exec cksum {} + 2>/dev/null
+    } | cksum | tr -d ' '
+}
 
 # 1. Python
 python=
@@ -50,6 +121,43 @@ done
     "install python3.11 from your distribution, or name one: PYTHON=/path/to/python3.11 ./start.sh"
 say "Python        ok: $("$python" --version 2>&1) ($(command -v "$python"))"
 
+# The service: an environment of its own under /opt, then what `optimizer service install` does.
+if [ "$service" = install ]; then
+    umask 022
+    stamp=$(content)
+    new=$prefix/venvs/$stamp
+    if [ "$(cat "$new/.optimizer-stamp" 2>/dev/null || true)" != "$stamp" ]; then
+        say "Dependencies  setting up $new ..."
+        mkdir -p "$prefix/venvs"
+        environment "$new"
+        program "$new"
+        printf '%s' "$stamp" >"$new/.optimizer-stamp"
+        say "changed: $new"
+    fi
+    # An installation with a broken configuration is left as it is.
+    if [ -e /etc/optimizer/optimizer.env ]; then
+        "$new/bin/optimizer" check-config --config /etc/optimizer/optimizer.env >/dev/null || exit
+    fi
+    old=$(readlink "$prefix/venv" || true)
+    if [ "$old" != "venvs/$stamp" ]; then
+        ln -sfn "venvs/$stamp" "$prefix/venv.new"
+        mv -T "$prefix/venv.new" "$prefix/venv"
+        say "changed: $prefix/venv"
+    fi
+    "$prefix/venv/bin/optimizer" service install "$@"
+    for one in "$prefix"/venvs/*; do
+        [ "$one" = "$new" ] || { rm -rf "$one" && say "removed: $one"; }
+    done
+    if [ -d /run/systemd/system ] && systemctl is-active --quiet optimizer; then
+        for _ in $(seq 100); do
+            [ ! -s /run/optimizer/status.json ] || break
+            sleep 0.1
+        done
+        say "holding after $SECONDS s; see: optimizer status"
+    fi
+    exit 0
+fi
+
 # 2. Privilege
 if [ "$(id -u)" = 0 ]; then
     say "Privilege     ok: root (files in /var/lib/optimizer and /var/log/optimizer unless WORKSPACE_DIR is set)"
@@ -62,11 +170,7 @@ stamp=$(cat requirements.lock setup.cfg | cksum)-$here-$("$python" -c 'import sy
 if [ "$(cat "$venv/.optimizer-stamp" 2>/dev/null || true)" != "$stamp" ]; then
     say "Dependencies  setting up $venv ..."
     rm -f "$venv/.optimizer-stamp"
-    "$python" -m venv --clear "$venv" >&2 || fail "cannot make an environment in $venv" \
-        "install the venv module (Debian, Ubuntu: apt-get install python3-venv) and see that the folder is writable, or name another: OPTIMIZER_VENV=/path ./start.sh"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock >&2 ||
-        fail "cannot install the dependencies of requirements.lock" \
-            "see the message above; a host without network needs a package mirror (pip config set global.index-url ...)"
+    environment "$venv"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . >&2 ||
         fail "cannot install the program itself" "see the message above; the checkout must be writable"
     printf '%s' "$stamp" >"$venv/.optimizer-stamp"
