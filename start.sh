@@ -136,7 +136,12 @@ if [ "$service" = install ]; then
     fi
     # An installation with a broken configuration is left as it is.
     if [ -e /etc/optimizer/optimizer.env ]; then
-        "$new/bin/optimizer" check-config --config /etc/optimizer/optimizer.env >/dev/null || exit
+        "$new/bin/optimizer" check-config --config /etc/optimizer/optimizer.env >/dev/null || {
+            code=$?
+            [ "$(readlink "$prefix/venv" || true)" = "venvs/$stamp" ] || rm -rf "$new"
+            rmdir "$prefix/venvs" "$prefix" 2>/dev/null || true
+            exit "$code"
+        }
     fi
     old=$(readlink "$prefix/venv" || true)
     if [ "$old" != "venvs/$stamp" ]; then
