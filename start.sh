@@ -83,10 +83,16 @@ environment() {
             "see the message above; a host without network needs a package mirror (pip config set global.index-url ...) or OPTIMIZER_WHEELHOUSE"
 }
 
+# The wheel of this program in the wheelhouse, if there is one.
+own_wheel() {
+    [ -z "${OPTIMIZER_WHEELHOUSE:-}" ] ||
+        find "$OPTIMIZER_WHEELHOUSE" -name 'cloud_resource_optimizer-*.whl' | sort | tail -n 1
+}
+
 # The wheel of this checkout, or of the wheelhouse, into the environment $1.
 program() {
     local wheel built
-    wheel=$(find "${OPTIMIZER_WHEELHOUSE:-/nonexistent}" -name 'cloud_resource_optimizer-*.whl' 2>/dev/null | sort | tail -n 1)
+    wheel=$(own_wheel)
     built=$(mktemp -d)
     if [ -z "$wheel" ]; then
         "$1/bin/python" packaging/dists.py --out "$built" >&2 || fail "cannot build the program" "see the message above"
@@ -102,10 +108,14 @@ content() {
     {
         cat requirements.lock
         "$python" -c 'import sys; print(sys.version)'
-        find optimizer recover stressers systemd config windows setup.cfg pyproject.toml \
-            -type f ! -name '*.pyc' -exec cksum {} + 2>/dev/null | sort
-        find "${OPTIMIZER_WHEELHOUSE:-/nonexistent}" -name 'cloud_resource_optimizer-*.whl' -exec cksum {} + 2>/dev/null
-    } | cksum | tr -d ' '
+        wheel=$(own_wheel)
+        if [ -n "$wheel" ]; then
+            cat "$wheel"
+        else
+            find optimizer recover stressers systemd config windows setup.cfg pyproject.toml \
+                -type f ! -name '*.pyc' -exec cksum {} + | sort
+        fi
+    } | cksum | tr ' ' -
 }
 
 # 1. Python
