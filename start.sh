@@ -89,18 +89,21 @@ own_wheel() {
         find "$OPTIMIZER_WHEELHOUSE" -name 'cloud_resource_optimizer-*.whl' | sort | tail -n 1
 }
 
-# The wheel of this checkout, or of the wheelhouse, into the environment $1.
+# The wheel of the wheelhouse, or of a copy of this checkout, into the environment $1.
+sources="optimizer recover stressers systemd config windows setup.cfg pyproject.toml"
 program() {
-    local wheel built
-    wheel=$(own_wheel)
-    built=$(mktemp -d)
-    if [ -z "$wheel" ]; then
-        "$1/bin/python" packaging/dists.py --out "$built" >&2 || fail "cannot build the program" "see the message above"
-        wheel=$(find "$built" -name '*.whl')
+    local what copy
+    what=$(own_wheel)
+    copy=$(mktemp -d)
+    if [ -z "$what" ]; then
+        # shellcheck disable=SC2086 # a list of words on purpose
+        cp -R $sources README.md LICENSE "$copy"
+        what=$copy
     fi
-    "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-index --no-deps "$wheel" >&2 ||
+    "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-index --no-deps \
+        --no-build-isolation "$what" >&2 ||
         fail "cannot install the program itself" "see the message above"
-    rm -rf "$built"
+    rm -rf "$copy"
 }
 
 # A number that stands for all that is installed from this folder.
@@ -112,8 +115,8 @@ content() {
         if [ -n "$wheel" ]; then
             cat "$wheel"
         else
-            find optimizer recover stressers systemd config windows setup.cfg pyproject.toml \
-                -type f ! -name '*.pyc' -exec cksum {} + | sort
+            # shellcheck disable=SC2086 # a list of words on purpose
+            find $sources -type f ! -name '*.pyc' -exec cksum {} + | sort
         fi
     } | cksum | tr ' ' -
 }
