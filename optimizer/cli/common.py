@@ -191,15 +191,23 @@ def where_running(own: Directories) -> Directories:
     A plain user who asks for the status means the daemon of the host, which
     keeps its files where root's daemon does.
     """
-    system = system_directories()
+    system = _usual(is_root=True)
     if running(own) is None and running(system) is not None:
         return system
     return own
 
 
 def system_directories() -> Directories:
-    """Where root's daemon, and the service, keep their files."""
-    return _usual(is_root=True)
+    """Where root's daemon, and the service, keep their files, whatever the environment says."""
+    return directories(
+        workspace=None,
+        log=None,
+        config=None,
+        environ={},
+        is_root=True,
+        platform=sys.platform,
+        home=Path.home(),
+    )
 
 
 def _find(explicit: Path | None, overrides: dict[str, str]) -> Path | None:
