@@ -14,7 +14,7 @@ from optimizer.adapters.cpu_scope import CapacityWatch
 from optimizer.adapters.glances import GlancesWeb
 from optimizer.adapters.history import SqliteHistory
 from optimizer.adapters.identity import identify
-from optimizer.adapters.idle_group import IdleGroup
+from optimizer.adapters.idle_group import SOCKET_VARIABLE, IdleGroup
 from optimizer.adapters.instance_lock import InstanceLock, holder
 from optimizer.adapters.memory_scope import MemoryScope
 from optimizer.adapters.mountinfo import MountTable
@@ -143,13 +143,13 @@ def _run_locked(
         if not within(limits, log):
             daemon.stop(EXIT_FAILED)
 
-    group = IdleGroup(log=log)
+    group = IdleGroup(log=log, socket=os.environ.get(SOCKET_VARIABLE))
     group.make()
     pool = StresserPool(
         cpus=lambda: capacity.capacity.workers,
         memory=lambda: memory_arguments(upkeep.derived),
         disk=lambda: disk_arguments(upkeep.derived),
-        cpu_group=group.directory,
+        cpu_group=group.arguments,
         stirs=clock.call,
         cpu_scale=lambda: capacity.capacity.capacity_cpus / capacity.capacity.workers,
         cpu_room=lambda: capacity.capacity,

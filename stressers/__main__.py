@@ -3,7 +3,7 @@
 By hand: `python3 -m stressers cpu|memory|disk --help`. A controller starts this
 file itself, isolated: `python -I -S stressers/__main__.py KIND --leased
 --parent PID [--life-fd N] [--workers N] [--shards N] [--metric available|nocache|free]
-[--path DIR] [--allow TYPE,TYPE] [--cgroup DIR]`.
+[--path DIR] [--allow TYPE,TYPE] [--cgroup DIR | --cgroup-socket PATH]`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import sys
 MOST_WORKERS = 1024
 """More is a mistake: each worker takes a process and a descriptor."""
 _USAGE = (
-    "usage: KIND --leased --parent PID [--life-fd N] [--workers N] [--cgroup DIR] "
-    "[--shards N] [--metric available|nocache|free] [--path DIR] [--allow TYPE,TYPE]"
+    "usage: KIND --leased --parent PID [--life-fd N] [--workers N] "
+    "[--cgroup DIR | --cgroup-socket PATH] [--shards N] "
+    "[--metric available|nocache|free] [--path DIR] [--allow TYPE,TYPE]"
 )
 
 
@@ -29,7 +30,11 @@ def _leased(arguments: list[str]) -> int:
     kind, rest = arguments[0], [word for word in arguments[1:] if word != "--leased"]
     options = dict(zip(rest[::2], rest[1::2], strict=False))
     crew_key = {"cpu": "--workers", "memory": "--shards"}.get(kind, "")
-    own_keys = {"cpu": {"--cgroup"}, "memory": {"--metric"}, "disk": {"--path", "--allow"}}
+    own_keys = {
+        "cpu": {"--cgroup", "--cgroup-socket"},
+        "memory": {"--metric"},
+        "disk": {"--path", "--allow"},
+    }
     try:
         known = {"--parent", "--life-fd", crew_key} | own_keys.get(kind, set())
         if kind not in KEYS or len(rest) % 2 or not set(options) <= known:
@@ -51,6 +56,10 @@ def _leased(arguments: list[str]) -> int:
     except (ValueError, KeyError) as exc:
         return _usage(str(exc))
     order.group = options.get("--cgroup")
+    if "--cgroup-socket" in options:
+        from stressers.joining import Broker  # noqa: PLC0415  # where there is a broker only
+
+        order.broker = Broker(options["--cgroup-socket"])
     reports = Reports(1)
     try:
         return start.start(order, reports, lambda door: start.leased(order, door), stdin=True)

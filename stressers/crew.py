@@ -91,7 +91,8 @@ class ForkCrew:
     `means` are taken for each worker once it is armed; only then it begins.
     `own` are descriptors of the crew that a worker must not keep. `life_fd` is
     the controller's life pipe, if any. `holds` tells that workers hold much memory,
-    `write_mark` makes a descriptor of mark.open_mark() that of a worker's pid.
+    `write_mark` makes a descriptor of mark.open_mark() that of a worker's pid,
+    `enter` is called by each worker once it can die, before it says so.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class ForkCrew:
         life_fd: int | None = None,
         own: tuple[int, ...] = (),
         holds: bool = False,
+        enter: Callable[[], object] = lambda: None,
         write_mark: Callable[[int, int], object] = lambda _descriptor, _pid: None,
     ) -> None:
         self.board = board
@@ -116,6 +118,7 @@ class ForkCrew:
         self._life_fd = life_fd
         self._own = own
         self._holds = holds
+        self._enter = enter
         self._write_mark = write_mark
         self._wakes: dict[int, int] = {}
         self._marks: dict[int, int] = {}
@@ -193,6 +196,7 @@ class ForkCrew:
             os.close(self._life_fd)
         worker.limit_worker(holds=self._holds)
         worker.arm_parent(crew)
+        self._enter()
         self.board.arm(index)
         post = Post(self.board, index, low, self._back_write)
         post.answered()

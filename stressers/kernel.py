@@ -57,6 +57,10 @@ class Mean:
         except OSError:
             return False
 
+    def lack(self) -> str:
+        """Its name and what its lack costs."""
+        return f"{self.name}: {self.cost}"
+
 
 def take_all(means: tuple[Mean, ...], pid: int = 0) -> int:
     """Take each; one bit is set for each that is denied, the first means in the lowest bit."""
@@ -66,7 +70,7 @@ def take_all(means: tuple[Mean, ...], pid: int = 0) -> int:
 def named(means: tuple[Mean, ...], denied: int) -> tuple[list[str], list[str]]:
     """Names of the means in force, and name and cost of those that are denied."""
     have = [mean.name for place, mean in enumerate(means) if not denied >> place & 1]
-    lack = [f"{m.name}: {m.cost}" for place, m in enumerate(means) if denied >> place & 1]
+    lack = [mean.lack() for place, mean in enumerate(means) if denied >> place & 1]
     return have, lack
 
 
@@ -129,8 +133,8 @@ def idle_group(directory: str) -> bool:
         return file.read().strip() == "1"
 
 
-def in_idle_group() -> bool:
-    """Whether the group of this process yields to all others; see yields_to_all().
+def in_idle_group(pid: int = 0) -> bool:
+    """Whether the group of a process yields to all others; see yields_to_all().
 
     Priority counts only inside a group, so SCHED_IDLE alone does not protect
     programs in other groups: their p99 wake-up was measured at 4,400 µs
@@ -138,7 +142,7 @@ def in_idle_group() -> bool:
     """
     if sys.platform != "linux":
         return False
-    with open("/proc/self/cgroup", encoding="ascii", errors="replace") as table:
+    with open(f"/proc/{pid or 'self'}/cgroup", encoding="ascii", errors="replace") as table:
         lines = table.read().splitlines()
     for line in lines:
         _, controllers, path = line.split(":", 2)
@@ -231,6 +235,7 @@ OOM = Mean(
     lambda _: first_to_kill(),
 )
 IDLE_CLASS = Mean("SCHED_IDLE", "our CPU load competes with the tenant's", idle_class)
+GROUP_COST = "programs in other groups may wait 4 ms and more for a CPU"
 IDLE_IO = Mean("ioprio idle", "our few metadata writes compete with the tenant's", idle_io)
 
 
@@ -238,6 +243,6 @@ def idle_group_of(directory: str | None) -> Mean:
     """The means of being in an idle cgroup: in that one, or in our own."""
     return Mean(
         "idle cgroup",
-        "programs in other groups may wait 4 ms and more for a CPU, as root it can be had",
+        f"{GROUP_COST}, as root it can be had",
         lambda _: in_idle_group() if directory is None else yields_to_all(directory),
     )

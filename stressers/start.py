@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from stressers.joining import Broker
     from stressers.run import AnyCrew, AnyDoor, AnyPost
     from stressers.teller import Teller
 
@@ -23,10 +24,12 @@ class Order:
 
     `controller` is the pid of the process whose end ends us, None by hand.
     `metric` is one of reclaim.METRICS, `allowed` see place.check_place().
+    CPU workers move into `group`, or have `broker` move them.
     """
 
     __slots__ = (
         "allowed",
+        "broker",
         "controller",
         "group",
         "kind",
@@ -46,6 +49,7 @@ class Order:
         self.controller: int | None = None
         self.life_fd: int | None = None
         self.group: str | None = None
+        self.broker: Broker | None = None
         self.mark = -1
         """The descriptor of our mark of identity; -1: none."""
 
@@ -147,6 +151,7 @@ def _crew(
         life_fd=order.life_fd,
         own=own,
         holds=order.kind == "memory",
+        enter=(lambda: None) if order.broker is None else order.broker.enter,
         write_mark=lambda found, pid: mark.write_mark(
             found, pid, "worker", order.kind, order.controller, boot
         ),
@@ -172,7 +177,11 @@ def _duty(
             cost = "the workers stay in the cgroup of the crew"
             joined = kernel.Mean(f"cgroup {group}", cost, lambda pid: kernel.join_group(group, pid))
             means = (joined, *means)
-        crews = (kernel.OOM, kernel.idle_group_of(group))
+        crews: tuple[kernel.Mean, ...] = (kernel.OOM, kernel.idle_group_of(group))
+        if order.broker is not None:
+            from stressers.joining import Entered  # noqa: PLC0415  # where there is a broker only
+
+            means, crews = (Entered(order.broker), *means), (kernel.OOM,)
         tick_s = kernel.tick_s()
         phase_s = kernel.tick_phase_s(tick_s)
 

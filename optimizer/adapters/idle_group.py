@@ -4,6 +4,11 @@ Priority counts only among siblings. SCHED_IDLE in a group that is not idle
 itself costs programs in other groups milliseconds; an idle group below a
 slice yields to that slice only, while the slice competes like any other.
 
+The user of a service may not make one there. Its unit names the socket of a
+broker, whom each worker asks to be moved into the group that the service
+manager made; see stressers/broker.py. That group is the service manager's to
+empty and to remove.
+
 Source: Linux Documentation/admin-guide/cgroup-v2.rst, cpu.idle.
 """
 
@@ -22,6 +27,8 @@ from optimizer.adapters.cgroups import Hierarchy, hierarchy, text_of
 from optimizer.adapters.mountinfo import parse_mounts
 from optimizer.ports import Log
 
+SOCKET_VARIABLE = "OPTIMIZER_LOAD_SOCKET"
+"""Environment of a unit: where its broker listens."""
 NAME = "optimizer-load"
 """Beginning of a group's name; the pid of its daemon follows, for two may run."""
 _POLL_S = 0.01
@@ -36,29 +43,41 @@ class IdleGroup:
     """Makes the group, and removes it and those of daemons that were killed.
 
     `directory` is the group once `make` could make it, else None: the workers
-    then stay in the daemon's own group, and say what that costs.
+    then have the broker of that `socket` move them, or stay in the daemon's
+    own group, and say what that costs.
     """
 
     def __init__(
         self,
         *,
         log: Log,
+        socket: str | None = None,
         proc: Path = Path("/proc"),
         pid: int | None = None,
         linux: bool = sys.platform == "linux",
     ) -> None:
         self.directory: Path | None = None
         self._log = log
+        self._socket = socket or None
         self._proc = proc
         self._pid = os.getpid() if pid is None else pid
         self._linux = linux
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What a CPU stresser is told of the group."""
+        if self.directory is not None:
+            return ("--cgroup", str(self.directory))
+        return () if self._socket is None or not self._linux else ("--cgroup-socket", self._socket)
 
     def make(self) -> None:
         """Make the group if this host lets us; never raises."""
         found = self._hierarchy() if self._linux else None
         if found is None:
             return
-        for parent in dict.fromkeys((found.top, found.groups[-1])):
+        # A group below our own yields to its siblings only: a broker's is better.
+        parents = (found.top, found.groups[-1]) if self._socket is None else (found.top,)
+        for parent in dict.fromkeys(parents):
             if self._make_below(parent, unified=found.unified):
                 return
 

@@ -6,7 +6,6 @@ import select
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from optimizer.adapters.dying import Dying
 from optimizer.adapters.roster import Listed
@@ -34,8 +33,8 @@ class StresserPool:
     """Implements ports.Actuators with real processes.
 
     `cpus` tells how many CPU workers to start, `memory` and `disk` further
-    arguments for stressers of that kind, `cpu_group` the control group of the
-    CPU workers. `cpu_scale` is
+    arguments for stressers of that kind, `cpu_group` those that name the
+    control group of the CPU workers. `cpu_scale` is
     the capacity in CPUs over workers: with fewer workers than CPUs (affinity,
     cpuset) each must work more for the same share.
     `cpu_room` is what number, place and scale of the workers follow from; when
@@ -57,7 +56,7 @@ class StresserPool:
         cpus: Callable[[], int],
         memory: Callable[[], tuple[str, ...]] = tuple,
         disk: Callable[[], tuple[str, ...]] = tuple,
-        cpu_group: Path | None = None,
+        cpu_group: tuple[str, ...] = (),
         cpu_scale: Callable[[], float] = lambda: 1.0,
         cpu_room: Callable[[], object] = lambda: None,
         start: Start = StresserProcess,
@@ -74,7 +73,7 @@ class StresserPool:
         self._cpus = cpus
         self._memory = memory
         self._disk = disk
-        self._cpu_group = () if cpu_group is None else ("--cgroup", str(cpu_group))
+        self._cpu_group = cpu_group
         self._cpu_scale = cpu_scale
         self._cpu_room = cpu_room
         self._room: object = None

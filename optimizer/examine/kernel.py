@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import os
+import stat
 import sys
 
 from optimizer.adapters.cgroups import Hierarchy, hierarchy, text_of
+from optimizer.adapters.idle_group import SOCKET_VARIABLE
 from optimizer.adapters.mountinfo import parse_mounts
 from optimizer.examine import log_lines, processes
 from optimizer.examine.history import last_utc_s
 from optimizer.examine.subject import PACKAGE, Subject
 from optimizer.report.doctor import Finding
+from optimizer.report.doctor_daemon import STALE_S
 from optimizer.report.doctor_kernel import Clock, Kernel, Lack, clock, kernel
 
+_USUAL_SOCKET = "/run/optimizer-load.socket"
+"""Where the broker of systemd/optimizer-load.socket listens."""
 _FILES_NEEDED = 256
 """Open files of a daemon with some dozens of stressers."""
 _PROCESSES_NEEDED = 64
@@ -41,6 +46,7 @@ def examine_kernel(subject: Subject) -> list[Finding]:
             daemon_is_root=_owner(subject.pid) == 0,
             groups=_groups(found),
             denied=_denied(found),
+            brokered=_brokered(subject),
             lacks=tuple(_lacks()),
             limits=tuple(_limits()),
         )
@@ -74,6 +80,22 @@ def _denied(found: Hierarchy | None) -> str | None:
         else:
             return None
     return "; ".join(reasons)
+
+
+def _brokered(subject: Subject) -> str | None:
+    """Whose idle group the daemon's CPU workers are in, or could be: a broker's.
+
+    What runs counts more than a socket, which may be another daemon's.
+    """
+    status = subject.live_status(STALE_S)
+    cpu = {} if status is None else status["resources"].get("cpu", {})
+    if cpu.get("means"):
+        return "the daemon's CPU workers are in it" if "idle cgroup" in cpu["means"] else None
+    path = os.environ.get(SOCKET_VARIABLE) or _USUAL_SOCKET
+    try:
+        return f"the broker at {path}" if stat.S_ISSOCK(os.stat(path).st_mode) else None
+    except OSError:
+        return None
 
 
 def _lacks() -> list[Lack]:

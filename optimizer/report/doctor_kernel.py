@@ -65,8 +65,9 @@ class Kernel:
 
     `daemon_is_root` tells that a daemon runs as root, whoever looks.
     `groups` says where control groups are, `denied` why the idle group for the
-    CPU workers cannot be made, None where it can. `limits` are resource limits
-    that are too low: name, value, what is needed.
+    CPU workers cannot be made, None where it can; `brokered` by what the workers
+    get into one all the same. `limits` are resource limits that are too low:
+    name, value, what is needed.
     """
 
     release: str
@@ -74,6 +75,7 @@ class Kernel:
     daemon_is_root: bool = False
     groups: str = "no control groups"
     denied: str | None = None
+    brokered: str | None = None
     lacks: tuple[Lack, ...] = ()
     limits: tuple[tuple[str, int, int], ...] = ()
 
@@ -183,15 +185,17 @@ def kernel(facts: Kernel) -> list[Finding]:
         said = "this is not root, but the daemon is: what only root sees was not looked at"
         found.append(_kernel(Code.NOT_ROOT, said, "run this as root to see everything"))
     elif not facts.is_root:
+        group = "" if facts.brokered else "no idle control group, "
         found.append(
             _kernel(
                 Code.NOT_ROOT,
-                "this is not root: no idle control group, files of other users cannot be seen, "
+                f"this is not root: {group}files of other users cannot be seen, "
                 "and disk space is held only where this user may write",
                 "run the daemon as root, or accept that",
             )
         )
-    if facts.denied is not None and not (facts.daemon_is_root and not facts.is_root):
+    ruled = facts.brokered is not None or (facts.daemon_is_root and not facts.is_root)
+    if facts.denied is not None and not ruled:
         found.append(
             _kernel(
                 Code.CGROUP_DENIED,
@@ -214,7 +218,8 @@ def kernel(facts: Kernel) -> list[Finding]:
         )
         for name, value, needed in facts.limits
     ]
-    return with_fine(found, Area.KERNEL, f"Linux {facts.release}, {facts.groups}")
+    idle = "" if facts.brokered is None else f"; an idle group: {facts.brokered}"
+    return with_fine(found, Area.KERNEL, f"Linux {facts.release}, {facts.groups}{idle}")
 
 
 def clock(facts: Clock) -> list[Finding]:
