@@ -1779,7 +1779,9 @@ def _kind(mode: int) -> str:
 LOCK = "lock"
 _BUSY = {errno.EACCES, errno.EAGAIN, errno.EDEADLK}
 _WINDOWS_LOCK_OFFSET = 1 << 30
-"""As optimizer/adapters/instance_lock.py has it."""
+_BUSY_ERRORS = {33, 997}
+_FAIL_IMMEDIATELY = 1
+"""As optimizer/adapters/instance_lock.py has them."""
 _RECORD = "hhqqi4x"
 """struct flock of Linux with 64-bit offsets: type, whence, start, length, pid."""
 
@@ -1824,16 +1826,29 @@ def _probe_on_windows(path: str) -> tuple[bool | None, os.stat_result]:
     """The same: the daemon has locked one byte far beyond the end."""
     if sys.platform != "win32":
         raise NotImplementedError
+    import ctypes
     import msvcrt
+    from ctypes import wintypes
 
-    descriptor = os.open(path, os.O_RDWR | os.O_BINARY)
+    class Overlapped(ctypes.Structure):
+        _fields_ = (
+            ("internal", ctypes.c_void_p),
+            ("internal_high", ctypes.c_void_p),
+            ("offset", wintypes.DWORD),
+            ("offset_high", wintypes.DWORD),
+            ("event", wintypes.HANDLE),
+        )
+
+    kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
+    descriptor = os.open(path, os.O_RDONLY | os.O_BINARY)
     try:
-        os.lseek(descriptor, _WINDOWS_LOCK_OFFSET, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError as exc:
-            return (True if exc.errno in _BUSY else None), os.fstat(descriptor)
-        return False, os.fstat(descriptor)
+        handle = wintypes.HANDLE(msvcrt.get_osfhandle(descriptor))
+        where = Overlapped(offset=_WINDOWS_LOCK_OFFSET)
+        # Shared: two that look at the same time do not take each other for the daemon.
+        if kernel32.LockFileEx(handle, _FAIL_IMMEDIATELY, 0, 1, 0, ctypes.byref(where)):
+            return False, os.fstat(descriptor)
+        held = True if ctypes.get_last_error() in _BUSY_ERRORS else None
+        return held, os.fstat(descriptor)
     finally:
         os.close(descriptor)
 

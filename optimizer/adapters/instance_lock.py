@@ -17,7 +17,23 @@ from optimizer.adapters.identity import boot_id, identify
 from optimizer.errors import AlreadyRunningError, OptimizerError
 
 if sys.platform == "win32":
+    import ctypes
     import msvcrt
+    from ctypes import wintypes
+
+    _kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
+
+    class _Overlapped(ctypes.Structure):
+        """OVERLAPPED: where the locked range begins. Source: minwinbase.h."""
+
+        _fields_ = (
+            ("internal", ctypes.c_void_p),
+            ("internal_high", ctypes.c_void_p),
+            ("offset", wintypes.DWORD),
+            ("offset_high", wintypes.DWORD),
+            ("event", wintypes.HANDLE),
+        )
+
 else:
     import fcntl
 
@@ -26,7 +42,11 @@ _TRIES = 10
 _TRY_PAUSE_S = 0.02
 _CONTENT_LIMIT_BYTES = 4096
 _BUSY_ERRNOS = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK})
-"""What flock(2) and the Windows locking call give when somebody else has the lock."""
+"""What flock(2) gives when somebody else has the lock."""
+_BUSY_ERRORS = frozenset({33, 997})
+"""The same on Windows. Source: winerror.h, ERROR_LOCK_VIOLATION, ERROR_IO_PENDING."""
+_FAIL_IMMEDIATELY, _EXCLUSIVE = 1, 2
+"""Source: LockFileEx, minwinbase.h."""
 _WINDOWS_LOCK_OFFSET = 1 << 30
 """Locks are mandatory on Windows; one far beyond the content leaves that readable."""
 _YEAR_9999_S = 253_402_300_800.0
@@ -118,8 +138,7 @@ def holder(path: Path) -> Holder | None:
     Raises OptimizerError when that cannot be told, for example for want of rights.
     """
     try:
-        # Windows locks only what is open for writing.
-        descriptor = _open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+        descriptor = _open(path, os.O_RDONLY)
     except FileNotFoundError:
         return None
     except OSError as exc:
@@ -140,20 +159,35 @@ def _open(path: Path, flags: int) -> int:
     return os.open(path, flags, 0o644)
 
 
-def _lock(descriptor: int, *, shared: bool = False) -> bool:
-    """Lock without waiting; False when somebody else has it. Closing the file unlocks."""
-    try:
-        if sys.platform == "win32":
-            os.lseek(descriptor, _WINDOWS_LOCK_OFFSET, os.SEEK_SET)
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
+if sys.platform == "win32":
+
+    def _lock(descriptor: int, *, shared: bool = False) -> bool:
+        """As below; by LockFileEx, for msvcrt.locking knows no shared lock: two looks would meet.
+
+        Source: LockFileEx, fileapi.h.
+        """
+        handle = wintypes.HANDLE(msvcrt.get_osfhandle(descriptor))
+        flags = _FAIL_IMMEDIATELY if shared else _FAIL_IMMEDIATELY | _EXCLUSIVE
+        where = _Overlapped(offset=_WINDOWS_LOCK_OFFSET)
+        if _kernel32.LockFileEx(handle, flags, 0, 1, 0, ctypes.byref(where)):
+            return True
+        error = ctypes.get_last_error()
+        if error in _BUSY_ERRORS:
+            return False
+        raise ctypes.WinError(error)
+
+else:
+
+    def _lock(descriptor: int, *, shared: bool = False) -> bool:
+        """Lock without waiting; False when somebody else has it. Closing the file unlocks."""
+        try:
             kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except OSError as exc:
-        if exc.errno in _BUSY_ERRNOS:
-            return False
-        raise
-    return True
+        except OSError as exc:
+            if exc.errno in _BUSY_ERRNOS:
+                return False
+            raise
+        return True
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from optimizer.adapters import instance_lock
 from optimizer.adapters.instance_lock import InstanceLock, holder
 from optimizer.errors import AlreadyRunningError, OptimizerError
 from tests.paths import CODE
@@ -99,14 +100,18 @@ def test_second_is_refused_with_the_pid_of_the_first(path: Path) -> None:
     second.release()
 
 
+def test_two_looks_at_once_are_no_daemon(path: Path) -> None:
+    """Whoever asks for the holder shares the lock with others who ask: none of them runs."""
+    path.write_bytes(b"")
+    with path.open("rb") as look:
+        assert instance_lock._lock(look.fileno(), shared=True)
+        assert holder(path) is None
+
+
 def test_a_look_at_the_lock_is_not_a_daemon(path: Path) -> None:
     """A lock that is gone at the second try was somebody who asked for the holder."""
-    if sys.platform == "win32":
-        pytest.skip("shared locks need POSIX")
-    import fcntl  # noqa: PLC0415 - not on Windows
-
     with path.open("w") as look:
-        fcntl.flock(look, fcntl.LOCK_SH)
+        assert instance_lock._lock(look.fileno(), shared=True)
         lock = InstanceLock(path, pause=lambda _: look.close())
         lock.acquire()
     assert holder(path) is not None
