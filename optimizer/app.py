@@ -16,6 +16,8 @@ from optimizer.adapters.history import SqliteHistory
 from optimizer.adapters.identity import identify
 from optimizer.adapters.idle_group import SOCKET_VARIABLE, IdleGroup
 from optimizer.adapters.instance_lock import InstanceLock, holder
+from optimizer.adapters.job_object import COST as JOB_COST
+from optimizer.adapters.job_object import enter_job
 from optimizer.adapters.memory_scope import MemoryScope
 from optimizer.adapters.mountinfo import MountTable
 from optimizer.adapters.roster import ROSTER_NAME, Listed, Roster
@@ -217,6 +219,9 @@ def _prepare(directories: Directories, clock: WakeableClock, log: Log) -> None:
             cause=denied,
             cost="the controller may delay a request of the tenant by half a millisecond",
         )
+    jobless = enter_job()
+    if jobless is not None:
+        log.warning("job.denied", cause=jobless, cost=JOB_COST)
     sweep(directories.runtime)
     sweep(directories.state, before_utc_s=clock.utc() - ORDER_WRITTEN_S)
 

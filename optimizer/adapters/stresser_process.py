@@ -77,7 +77,7 @@ class StresserProcess:
         self._watched = self._stopped = False
         self._buffer = b""
         life_read, self._life_write = _life_pipe()
-        command = [sys.executable, "-I", "-S", str(_PROGRAM), resource.value, *arguments]
+        command = [_python(), "-I", "-S", str(_PROGRAM), resource.value, *arguments]
         command += ["--leased", "--parent", str(os.getpid())]
         if life_read is not None:
             command += ["--life-fd", str(life_read)]
@@ -90,6 +90,7 @@ class StresserProcess:
                 pass_fds=() if life_read is None else (life_read,),
                 bufsize=0,
                 env=_environment(),
+                creationflags=creation_flags(resource),
             )
         except OSError:
             self._close_life()
@@ -282,6 +283,26 @@ class StresserProcess:
         if self._life_write is not None:
             os.close(self._life_write)
             self._life_write = None
+
+
+def _python() -> str:
+    """The interpreter itself: on Windows that of a venv only starts another, and waits for it.
+
+    A stresser needs nothing of the venv. Source: multiprocessing.spawn does the same.
+    """
+    found: str = getattr(sys, "_base_executable", sys.executable)
+    return found if sys.platform == "win32" else sys.executable
+
+
+def creation_flags(resource: Resource) -> int:
+    """On Windows: no console window of its own, and for CPU the idle class from the first moment.
+
+    The others stay in the normal class: they must hear beside a busy tenant to give back.
+    """
+    if sys.platform != "win32":
+        return 0
+    idle = subprocess.IDLE_PRIORITY_CLASS if resource is Resource.CPU else 0
+    return subprocess.CREATE_NO_WINDOW | idle
 
 
 def _environment() -> dict[str, str]:

@@ -9,6 +9,8 @@ import sys
 
 from optimizer.adapters.cgroups import Hierarchy, hierarchy, text_of
 from optimizer.adapters.idle_group import SOCKET_VARIABLE
+from optimizer.adapters.job_object import COST as JOB_COST
+from optimizer.adapters.job_object import in_job
 from optimizer.adapters.mountinfo import parse_mounts
 from optimizer.examine import log_lines, processes
 from optimizer.examine.history import last_utc_s
@@ -36,7 +38,9 @@ def examine_kernel(subject: Subject) -> list[Finding]:
             cost="load competes with the tenant's at low priority, and a shortage of memory is "
             "seen by what is available alone",
         )
-        return kernel(Kernel(release=sys.platform, is_root=True, lacks=(lack,)))
+        jobless = subject.pid is not None and in_job(subject.pid) is False
+        no_job = (Lack(name="kill-on-close job", cost=JOB_COST),) if jobless else ()
+        return kernel(Kernel(release=sys.platform, is_root=True, lacks=(lack, *no_job)))
     mounts = parse_mounts(text_of(processes.PROC / "self/mountinfo"))
     found = hierarchy("cpu", mounts, text_of(processes.PROC / "self/cgroup"))
     return kernel(
