@@ -35,6 +35,10 @@ class SwitchError(OptimizerError):
     """The inhibit file cannot be written or removed; the cause is chained."""
 
 
+class ServiceError(OptimizerError):
+    """The service cannot be installed, removed, started or stopped; the message names why."""
+
+
 class TraceError(OptimizerError):
     """A trace for the simulator cannot be used; the message names line, value and remedy."""
 

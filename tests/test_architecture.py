@@ -63,6 +63,14 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
         {"optimizer.ports", "optimizer.atomic"} | VALUES,
         {"psutil", "structlog"},
     ),
+    "optimizer.adapters.windows_scm": (
+        VALUES,
+        {"pywintypes", "servicemanager", "win32api", "win32con", "win32security", "win32service"},
+    ),
+    "optimizer.adapters.windows_service": (
+        VALUES,
+        {"pywintypes", "servicemanager", "win32service", "win32serviceutil"},
+    ),
     "optimizer.report": (
         {"optimizer.report", "optimizer.control", "optimizer.durations", "optimizer.simulate"}
         | VALUES,
@@ -211,6 +219,8 @@ PARTS = {
         "optimizer.adapters.mark",
         "optimizer.adapters.mountinfo",
     },
+    "optimizer.adapters.windows_scm": {"optimizer.adapters.windows_plan"},
+    "optimizer.adapters.windows_service": {"optimizer.adapters.windows_plan"},
     "optimizer.adapters.dying": {"optimizer.adapters.stresser_process"},
     "optimizer.adapters.instance_lock": {"optimizer.adapters.identity"},
     "optimizer.adapters.mark": {"optimizer.adapters.identity"},

@@ -234,6 +234,11 @@ def _directories(settings: Settings) -> Directories:
     )
 
 
+def usual_directories() -> Directories:
+    """Those of a daemon that the system runs and nothing is configured for."""
+    return _usual(is_root=True)
+
+
 def _usual(*, is_root: bool, workspace: Path | None = None) -> Directories:
     environ = {k: v for k, v in os.environ.items() if not (is_root and k.startswith("XDG_"))}
     return directories(
