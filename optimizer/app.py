@@ -20,6 +20,7 @@ from optimizer.adapters.job_object import COST as JOB_COST
 from optimizer.adapters.job_object import enter_job
 from optimizer.adapters.memory_scope import MemoryScope
 from optimizer.adapters.mountinfo import MountTable
+from optimizer.adapters.orphans import Orphans
 from optimizer.adapters.roster import ROSTER_NAME, Listed, Roster
 from optimizer.adapters.self_limits import SelfLimits, no_core_dumps
 from optimizer.adapters.sensors import HostSensors
@@ -106,10 +107,10 @@ def _run_locked(
     history = SqliteHistory(
         directories.state / HISTORY_NAME, period_days=settings.monitor_period_days, log=log
     )
-    capacity = CapacityWatch(settings.cpu_scope)
+    capacity = CapacityWatch(settings.cpu_scope, host=settings.host_proc)
     mounts = MountTable()
     memory_scope = MemoryScope(settings.memory_scope)
-    sensors = HostSensors(capacity=capacity, scope=memory_scope)
+    sensors = HostSensors(host=settings.host_proc, capacity=capacity, scope=memory_scope)
     page = _web_page(settings, runtime, log, own=own_page)
     roster = Roster(runtime / ROSTER_NAME, log)
 
@@ -138,9 +139,11 @@ def _run_locked(
     )
     limits = SelfLimits(disks=lambda: len(upkeep.scope.places))
     notify = SystemdNotify(os.environ, log=log)
+    orphans = Orphans()
 
     def tend() -> None:
         upkeep.tend()
+        orphans.reap()
         enrol_page(roster, page)
         if not within(limits, log):
             daemon.stop(EXIT_FAILED)

@@ -6,6 +6,7 @@ import functools
 import math
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from optimizer.adapters import filler_directories, platform
 from optimizer.adapters import mounts as mount_table
@@ -48,7 +49,9 @@ class Machine:
 
 def look(settings: Settings) -> Machine:
     """What machine this is, and which class the settings put it in."""
-    visible_bytes, block_bytes = _sizes(platform.visible_bytes())
+    visible_bytes, block_bytes = _sizes(
+        platform.visible_bytes(settings.host_proc), settings.host_proc
+    )
     limit_bytes = MemoryScope(settings.memory_scope).capacity_bytes(visible_bytes)
     if limit_bytes is not None:
         visible_bytes, block_bytes = limit_bytes, None
@@ -82,9 +85,9 @@ def sized(machine: Machine, settings: Settings, memory_gb: float) -> Machine:
 
 
 @functools.lru_cache(maxsize=1)
-def _sizes(_: int) -> tuple[int, int | None]:
+def _sizes(_: int, host: Path | None) -> tuple[int, int | None]:
     """Read again only when the visible memory has changed: a large host has thousands of blocks."""
-    return platform.memory_sizes()
+    return platform.memory_sizes(host)
 
 
 def derive(settings: Settings, machine: Machine, previous: Scope | None = None) -> Derived:

@@ -237,6 +237,7 @@ class Settings:
     memory_scope: CapacityScope = _key(
         CapacityScope.AUTO, _choice({scope.value: scope for scope in CapacityScope})
     )
+    host_proc: Path | None = _optional(_ABSOLUTE, "/host/proc")
     memory_shard_max: float = _key(4.0, _number("a number of GB", 0.0625, 64))
     memory_rise_mb_per_minute: float = _key(
         1024.0, _number("a number of MB per minute", 1, 1048576)

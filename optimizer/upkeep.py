@@ -31,6 +31,7 @@ NEEDS_RESTART = (
     "glances_password",
     "glances_refresh_interval",
     "platform",
+    "host_proc",
 )
 """Settings that are read once, at the start."""
 

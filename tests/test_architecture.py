@@ -165,6 +165,7 @@ PARTS = {
         "optimizer.adapters.history_manifest",
         "optimizer.adapters.history_snapshot",
     },
+    "optimizer.adapters.orphans": {"optimizer.adapters.identity"},
     "optimizer.adapters.history_snapshot": {
         "optimizer.adapters.history_archive",
         "optimizer.adapters.history_events",

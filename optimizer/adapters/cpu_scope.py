@@ -59,19 +59,23 @@ class _Places:
     """Where the figures are: groups in sight, the file of use, and whose /proc/stat is shown.
 
     `cpuset` is None where the topmost group in sight is the host's own root.
+    `lines` is a file whose lines tell how many CPUs are online, where sysfs may
+    not. `covered` tells that the workers see another /proc/stat than the host's.
     """
 
     cpu: Hierarchy | None
     cpuset: Path | None
     usage: Path | None
-    own_stat: Path | None
+    lines: Path | None
+    covered: bool
 
 
 class CapacityWatch:
     """Knows the CPU capacity, and looks again about once a second.
 
     `scope` is what the configuration says; it may be set anew. Linux alone has
-    containers and quotas here: elsewhere it is always the host, whole.
+    containers and quotas here: elsewhere it is always the host, whole. `host` is
+    where the host's /proc is mounted, None where `proc` is the host's.
     """
 
     def __init__(
@@ -79,12 +83,14 @@ class CapacityWatch:
         scope: CapacityScope = CapacityScope.AUTO,
         *,
         proc: Path = Path("/proc"),
+        host: Path | None = None,
         sysfs: Path = Path("/sys"),
         affinity: Callable[[], frozenset[int]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.scope = scope
         self._proc = proc
+        self._host = host
         self._sysfs = sysfs
         self._affinity = affinity or _affinity
         self._monotonic = monotonic
@@ -125,7 +131,7 @@ class CapacityWatch:
         if sys.platform != "linux":
             return _whole(os.cpu_count() or 1, self._affinity())
         places = self._places()
-        online = self._online(places.own_stat)
+        online = self._online(places.lines)
         limits = quotas(places.cpu)
         within = min(online, cpuset_size(places.cpuset) or online)
         is_limited = limits[0] < online or within < online
@@ -139,7 +145,7 @@ class CapacityWatch:
                 capacity=capacity, usage=places.usage, throttled=throttled, watchable=False
             )
         capacity = host_capacity(online, min(limits), self._affinity())
-        watchable = places.own_stat is None and os.cpu_count() == online
+        watchable = not places.covered and os.cpu_count() == online
         return CpuView(capacity=capacity, watchable=watchable)
 
     def _places(self) -> _Places:
@@ -155,17 +161,19 @@ class CapacityWatch:
         cpu, cpuset = hierarchy("cpu", mounts, own), hierarchy("cpuset", mounts, own)
         stat = self._proc / "stat"
         # lxcfs shows a container's own figures there, through a daemon.
-        is_own = any(m.point == str(stat) and m.kind.startswith("fuse") for m in mounts)
+        covered = any(m.point == str(stat) and m.kind.startswith("fuse") for m in mounts)
+        lines = stat if covered else None
         return _Places(
             cpu=cpu,
             cpuset=None if cpuset is None or is_root(cpuset) else cpuset.top,
             usage=usage_file(cpu, hierarchy("cpuacct", mounts, own)),
-            own_stat=stat if is_own else None,
+            lines=lines if self._host is None else self._host / "stat",
+            covered=covered,
         )
 
-    def _online(self, stat: Path | None) -> int:
-        if stat is not None:
-            return max(1, len(_CPU_LINE.findall(stat.read_bytes())))
+    def _online(self, lines: Path | None) -> int:
+        if lines is not None:
+            return max(1, len(_CPU_LINE.findall(lines.read_bytes())))
         # Not os.cpu_count() first: one libc release counts this process's affinity instead.
         try:
             return parse_cpu_list((self._sysfs / "devices/system/cpu/online").read_bytes())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
@@ -32,6 +33,7 @@ _NAMES = {
 """ID of os-release(5) in lower case -> the name that the configuration uses."""
 
 LINUX_GENERIC = "linux_generic"
+_TOTAL = re.compile(rb"^MemTotal: +(\d{1,18}) kB$", re.MULTILINE)
 
 
 def detect(os_release_text: str | None, system: str) -> str:
@@ -69,13 +71,22 @@ def processor() -> str:
     return platform.machine()
 
 
-def visible_bytes() -> int:
-    """Bytes of memory that the kernel shows."""
+def visible_bytes(host: Path | None = None) -> int:
+    """Bytes of memory that the kernel shows.
+
+    `host` is where the host's /proc is mounted; where it has no meminfo our own
+    /proc tells.
+    """
+    if host is not None:
+        with contextlib.suppress(OSError):
+            found = _TOTAL.search((host / "meminfo").read_bytes())
+            if found is not None:
+                return int(found[1]) * 1024
     total: int = psutil.virtual_memory().total
     return total
 
 
-def memory_sizes(sysfs: Path = Path("/sys")) -> tuple[int, int | None]:
+def memory_sizes(host: Path | None = None, sysfs: Path = Path("/sys")) -> tuple[int, int | None]:
     """Bytes of memory that the kernel shows, and bytes installed (None where not known).
 
     Both are the host's; the limit of a container's group is not looked at.
@@ -84,7 +95,7 @@ def memory_sizes(sysfs: Path = Path("/sys")) -> tuple[int, int | None]:
     GetPhysicallyInstalledSystemMemory, which reads the firmware's tables; on
     macOS both are sysctl hw.memsize.
     """
-    visible = visible_bytes()
+    visible = visible_bytes(host)
     if sys.platform == "win32":
         return visible, _installed_bytes()
     if sys.platform == "darwin":

@@ -67,7 +67,8 @@ class HostSensors:
 
     `places` are the local filesystems to read. `capacity` knows what CPU a
     share is a share of, `scope` the same for the memory. `proc` and `sysfs` are
-    where Linux shows its counters; other platforms ignore them.
+    where Linux shows its counters; other platforms ignore them. `host` is where
+    the host's /proc is mounted, None where `proc` is the host's.
     """
 
     def __init__(
@@ -75,13 +76,15 @@ class HostSensors:
         places: Sequence[Place] = (),
         *,
         proc: Path = Path("/proc"),
+        host: Path | None = None,
         sysfs: Path = Path("/sys"),
         capacity: CapacityWatch | None = None,
         scope: MemoryScope | None = None,
     ) -> None:
-        watch = capacity or CapacityWatch(proc=proc, sysfs=sysfs)
-        self._linux = _LinuxCounters(proc, watch) if sys.platform == "linux" else None
-        self._memory = MemorySensor(proc, scope or MemoryScope(proc=proc))
+        watch = capacity or CapacityWatch(proc=proc, host=host, sysfs=sysfs)
+        shown = host or proc
+        self._linux = _LinuxCounters(shown, watch) if sys.platform == "linux" else None
+        self._memory = MemorySensor(shown, scope or MemoryScope(proc=proc))
         self.disks = DiskSensor(proc, sysfs)
         self.disks.watch(places)
 

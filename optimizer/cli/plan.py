@@ -105,9 +105,11 @@ def measured_status(found: Configured) -> dict[str, Any]:
     settings = found.loaded.settings
     machine = look(settings)
     derived = derive(settings, machine)
-    capacity = CapacityWatch(settings.cpu_scope)
+    capacity = CapacityWatch(settings.cpu_scope, host=settings.host_proc)
     scope = MemoryScope(settings.memory_scope)
-    sensors = HostSensors(derived.scope.places, capacity=capacity, scope=scope)
+    sensors = HostSensors(
+        derived.scope.places, host=settings.host_proc, capacity=capacity, scope=scope
+    )
     nothing = Observation(own=OwnCounters())
     outlooks = _planned(derived.settled, found.directories.state / HISTORY_NAME)
     orders = Orders(

@@ -44,8 +44,16 @@ _SYSTEM_TREES = (
 )
 """Nothing at or below these is a data disk: the system and container engines own them."""
 
-_SYSTEM_DEVICE_MOUNTS = frozenset({"/", "/etc", "/sysroot", "/usr", "/var"})
-"""What is mounted here makes its device the system's, also where / itself is an overlay."""
+_SYSTEM_DEVICE_MOUNTS = frozenset(
+    {
+        *("/", "/etc", "/sysroot", "/usr", "/var"),
+        *("/etc/hosts", "/etc/hostname", "/etc/resolv.conf"),
+    }
+)
+"""What is mounted here makes its device the system's, also where / itself is an overlay.
+
+The files are mounted by container engines, from the filesystem that has their own.
+"""
 
 
 class Mount(Protocol):

@@ -43,7 +43,13 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="reads procfs")
 class Open(Protocol):
     """Makes sensors of this machine that are closed when the test ends."""
 
-    def __call__(self, *disk_mounts: Path, proc: Path = ..., sysfs: Path = ...) -> HostSensors:
+    def __call__(
+        self,
+        *disk_mounts: Path,
+        proc: Path = ...,
+        sysfs: Path = ...,
+        host: Path | None = None,
+    ) -> HostSensors:
         """The sensors, reading these mount points."""
 
 
@@ -53,10 +59,14 @@ def host() -> Iterator[Open]:
     with ExitStack() as stack:
 
         def make(
-            *disk_mounts: Path, proc: Path = Path("/proc"), sysfs: Path = Path("/sys")
+            *disk_mounts: Path,
+            proc: Path = Path("/proc"),
+            sysfs: Path = Path("/sys"),
+            host: Path | None = None,
         ) -> HostSensors:
             places = [Place(str(mount), str(mount)) for mount in disk_mounts]
-            return stack.enter_context(closing(HostSensors(places, proc=proc, sysfs=sysfs)))
+            sensors = HostSensors(places, proc=proc, host=host, sysfs=sysfs)
+            return stack.enter_context(closing(sensors))
 
         yield make
 
@@ -207,6 +217,18 @@ def test_missing_procfs_files_are_missing_values(host: Open, tmp_path: Path) -> 
     failures = dict(reading.failures)
     assert str(tmp_path / "stat") in failures["cpu"]
     assert str(tmp_path / "meminfo") in failures["memory"]
+
+
+@linux_only
+def test_the_hosts_proc_is_read_where_it_is_mounted(host: Open, tmp_path: Path) -> None:
+    """HOST_PROC: CPU and memory come from there, our own groups and mounts from our own /proc."""
+    (tmp_path / "stat").write_bytes(b"cpu  1 0 0 9\ncpu0 1 0 0 9\n")
+    (tmp_path / "meminfo").write_bytes(Path("/proc/meminfo").read_bytes())
+    reading = host(host=tmp_path).read()
+    assert reading.cpu is not None
+    assert reading.cpu.total_s == pytest.approx(10 / os.sysconf("SC_CLK_TCK"))
+    assert reading.memory is not None
+    assert reading.memory.stalled_s is None  # no pressure is told there
 
 
 def test_a_sensor_recovers_when_its_file_comes_back(host: Open, tmp_path: Path) -> None:

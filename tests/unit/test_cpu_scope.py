@@ -81,11 +81,14 @@ class Tree:
         self.write("cg/cpu.stat", "usage_usec 2000000\nuser_usec 1\n")
         self.write("cg/cpuset.cpus.effective", "0-3\n")
 
-    def watch(self, scope: CapacityScope = CapacityScope.AUTO) -> CapacityWatch:
+    def watch(
+        self, scope: CapacityScope = CapacityScope.AUTO, *, host: str | None = None
+    ) -> CapacityWatch:
         """What looks at this tree, on its clock."""
         return CapacityWatch(
             scope,
             proc=self.root / "proc",
+            host=None if host is None else self.root / host,
             sysfs=self.root / "sys",
             affinity=lambda: self.usable,
             monotonic=lambda: self.now_s,
@@ -234,6 +237,23 @@ def test_a_fuse_mount_over_proc_stat_is_counted_by_its_lines(tree: Tree) -> None
     view = tree.view()
     assert view.capacity.online_cpus == 2
     assert view.watchable is False
+
+
+def test_the_hosts_mounted_proc_tells_how_many_cpus_the_host_has(tree: Tree) -> None:
+    """HOST_PROC: the pod's own /proc/stat has two CPUs by lxcfs, the node four."""
+    tree.write("proc/stat", "cpu  1 2 3 4\ncpu0 1 2 3 4\ncpu1 1 2 3 4\n")
+    tree.mount("proc/stat", "fuse.lxcfs", "rw,user_id=0")
+    tree.write("sys/devices/system/cpu/online", "0-1\n")
+    tree.write("host/proc/stat", "cpu  1 2 3 4\n" + "".join(f"cpu{n} 1 2 3 4\n" for n in range(4)))
+    view = tree.watch(CapacityScope.HOST, host="host/proc").view()
+    assert view.capacity.online_cpus == 4
+    assert view.watchable is False  # the workers see the two
+
+
+def test_a_mounted_proc_that_has_gone_is_no_host_without_cpus(tree: Tree) -> None:
+    """Unknown is not zero: it raises, and nothing is held."""
+    with pytest.raises(OSError, match="host/proc/stat"):
+        tree.watch(host="host/proc").view()
 
 
 def test_a_stresser_watches_only_where_it_counts_the_same_cpus(tree: Tree) -> None:

@@ -136,6 +136,28 @@ def test_system_mounts_are_no_data_disks(mount: str) -> None:
     assert data_disks([ROOT, replace(DATA, mount=mount)]) == ()
 
 
+@pytest.mark.parametrize("file", ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"])
+def test_in_a_container_the_engines_disk_is_the_systems(file: str) -> None:
+    """Over an overlay root only the engine's files tell it; a volume from there is no data disk."""
+    root = Entry(mount="/", device="overlay", fstype="overlay")
+    engine = Entry(mount=file, device="/dev/vda1", is_directory=False)
+    state = Entry(mount="/var/lib/optimizer", device="/dev/vda1")
+    assert names(data_disks([root, engine, state, DATA])) == ["/data"]
+    assert names(data_disks([root, state])) == ["/var/lib/optimizer"]
+
+
+def test_a_directory_of_a_disk_that_is_bound_into_a_pod_may_be_named() -> None:
+    """A hostPath volume shows the node's device and type at a point of its own."""
+    root = Entry(mount="/", device="overlay", fstype="overlay")
+    bound = Entry(mount="/host/disk", device="/dev/mapper/vg-data", fstype="xfs")
+    scope = scope_of(root, bound, path="/host/disk")
+    assert (mounts_of(scope), path_of(scope), scope.reason) == (
+        ("/host/disk",),
+        "/host/disk",
+        None,
+    )
+
+
 @pytest.mark.parametrize("mount", ["/home", "/data", "/mnt", "/var/lib/mysql", "/opt/app", "/srv"])
 def test_a_disk_of_its_own_elsewhere_is_a_data_disk(mount: str) -> None:
     """Any other separate filesystem is a data disk, /home included."""

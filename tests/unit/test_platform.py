@@ -15,6 +15,7 @@ from optimizer.adapters.platform import (
     memory_sizes,
     online_block_bytes,
     platform_name,
+    visible_bytes,
 )
 
 OS_RELEASE = Path(__file__).parent / "data/os-release"
@@ -100,6 +101,13 @@ def test_installed_memory_is_unknown_where_the_kernel_is_silent(tmp_path: Path) 
     """Neither a missing directory nor one without blocks means 0 bytes."""
     assert online_block_bytes(tmp_path / "nothing") is None
     assert online_block_bytes(sysfs_with_blocks(tmp_path, [])) is None
+
+
+def test_the_memory_of_a_mounted_proc_counts(tmp_path: Path) -> None:
+    """HOST_PROC in a container: 16 GiB there; without a figure there our own /proc tells."""
+    (tmp_path / "meminfo").write_text("MemTotal:       16777216 kB\nMemFree: 1 kB\n")
+    assert visible_bytes(tmp_path) == 16 * 2**30
+    assert visible_bytes(tmp_path / "gone") == visible_bytes()
 
 
 def test_this_machines_memory_is_not_smaller_than_it_shows() -> None:
