@@ -30,6 +30,7 @@ COMMANDS = {
     "resume": ("switch", "lift a pause, a running window and releases; tripped stressers start"),
     "history": ("history", "what was recorded: events, export, import, compare, backup, restore"),
     "service": ("service", "install, uninstall: run it for good, as a service of this system"),
+    "metrics": ("metrics", "the status for Prometheus, by a process beside the daemon"),
     "glances-config": ("glances_config", "write the configuration for Glances"),
 }
 

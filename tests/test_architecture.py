@@ -120,6 +120,7 @@ ROOMS: dict[str, tuple[set[str], set[str]]] = {
     "optimizer.simulate": (DOORS | VALUES, set()),
     "optimizer.app": ({"optimizer"}, set()),
     "optimizer.cli": ({"optimizer"}, set()),
+    "optimizer.cli.metrics": ({"optimizer"}, {"prometheus_client"}),
     "optimizer.__main__": ({"optimizer"}, set()),
     "stressers": ({"stressers"}, set()),
     "recover": ({"recover"}, set()),
