@@ -66,7 +66,8 @@ class CpuCapacity:
 class MemoryBound(NamedTuple):
     """A limit on a control group that we are in, and what is left below it, in bytes.
 
-    Files that the kernel can drop at once count as left.
+    Files that the kernel can drop at once count as left. On Windows the commit
+    limit is one.
     """
 
     limit_bytes: int
@@ -84,6 +85,7 @@ class MemoryCounters:
     Two counters since boot tell of pressure: `stalled_s`, for how long some
     program has waited for memory, and `swapped_out_bytes`. None where the
     kernel does not count it; without any swap nothing can be swapped out.
+    `low_memory` is what Windows says of itself; None where it is not told.
     """
 
     total_bytes: int
@@ -93,6 +95,7 @@ class MemoryCounters:
     bounds: tuple[MemoryBound, ...] = ()
     stalled_s: float | None = None
     swapped_out_bytes: int | None = None
+    low_memory: bool | None = None
 
 
 class Place(NamedTuple):

@@ -249,6 +249,7 @@ PARTS = {
     "optimizer.adapters.memory_sensor": {
         "optimizer.adapters.kernel_file",
         "optimizer.adapters.memory_scope",
+        "optimizer.adapters.windows_memory",
     },
     "optimizer.adapters.sensors": {
         "optimizer.adapters.cpu_scope",

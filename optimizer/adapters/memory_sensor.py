@@ -13,6 +13,7 @@ import psutil
 
 from optimizer.adapters.kernel_file import KernelFile
 from optimizer.adapters.memory_scope import MemoryScope
+from optimizer.adapters.windows_memory import WindowsMemory, windows_memory
 from optimizer.counters import MemoryCounters
 
 _MEMINFO_BYTES = 8192
@@ -90,9 +91,15 @@ def portable_memory() -> MemoryCounters:
 
 
 class MemorySensor:
-    """Memory and pressure; files are kept open, for psutil opens each anew at twice the cost."""
+    """Memory and pressure; files are kept open, for psutil opens each anew at twice the cost.
 
-    def __init__(self, proc: Path, scope: MemoryScope) -> None:
+    `windows` are the calls to make in place of all that on Windows.
+    """
+
+    def __init__(
+        self, proc: Path, scope: MemoryScope, windows: WindowsMemory | None = None
+    ) -> None:
+        self._windows = windows_memory() if windows is None else windows
         self._scope = scope
         self._meminfo = KernelFile(proc / "meminfo", _MEMINFO_BYTES)
         self._vmstat = KernelFile(proc / "vmstat", _VMSTAT_BYTES)
@@ -104,6 +111,8 @@ class MemorySensor:
         Raises OSError or ValueError; a sign of pressure that the kernel does not
         give is None.
         """
+        if self._windows is not None:
+            return self._windows.seen(portable_memory())
         if sys.platform != "linux":
             return portable_memory()
         text = self._meminfo.read()
@@ -120,8 +129,15 @@ class MemorySensor:
             swapped_out_bytes=None if swapped is None else swapped * mmap.PAGESIZE,
         )
 
+    @property
+    def fault(self) -> str | None:
+        """Why the last reading lacks a sign that it should have; None when it lacks none."""
+        return None if self._windows is None else self._windows.fault
+
     def close(self) -> None:
         """Close the files that are kept open; a later read opens them again."""
+        if self._windows is not None:
+            self._windows.close()
         for file in (self._meminfo, self._vmstat, self._pressure):
             file.close()
         self._scope.close()

@@ -92,6 +92,8 @@ class HostSensors:
         """All counters now; never raises."""
         failures: list[tuple[str, str]] = []
         memory = _attempt("memory", self._memory.read, failures)
+        if memory is not None and self._memory.fault is not None:
+            failures.append(("memory", self._memory.fault))
         disks = _attempt("disk", self.disks.read, failures)
         if disks is not None:
             failures += [("disk", fault) for fault in self.disks.faults]

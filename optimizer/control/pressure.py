@@ -2,7 +2,8 @@
 
 MemAvailable alone is not enough: it says what could be freed, not what that
 costs. Three signs tell of the cost: programs that wait for memory (PSI), pages
-written to the swap, and pages that the kernel has taken from us by itself.
+written to the swap, and pages that the kernel has taken from us by itself. A
+kernel that says of itself that memory is short (Windows) is a sign too.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def press(
         usual_bytes = SWAP_USUAL_BYTES_PER_S * span_s
         swap_bytes = _leaky(swap_bytes, before.swapped_out_bytes, swapped, usual_bytes)
     until_s = before.until_s
-    if taken_bytes > 0 or stall_s >= STALL_S or swap_bytes >= SWAP_BYTES:
+    told = taken_bytes > 0 or (memory is not None and memory.low_memory is True)
+    if told or stall_s >= STALL_S or swap_bytes >= SWAP_BYTES:
         until_s = max(until_s, now_s + max(hold_off_s, RESUME_S))
         stall_s = swap_bytes = 0.0
     elif usage is not None:

@@ -221,7 +221,8 @@ def _metrics(report: CycleReport) -> dict[str, object]:
 
 def _unseen(reading: Reading | None) -> list[str]:
     """Which signs of pressure this kernel does not give, and what that costs."""
-    if reading is None or reading.host.memory is None or reading.host.memory.stalled_s is not None:
+    memory = None if reading is None else reading.host.memory
+    if memory is None or memory.stalled_s is not None or memory.low_memory is not None:
         return []
     return ["PSI: a shortage is seen by what is available alone; on Linux boot with psi=1"]
 

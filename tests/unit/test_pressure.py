@@ -92,6 +92,26 @@ def test_pages_that_the_kernel_took_are_pressure_at_once() -> None:
     assert not caps(after(state, CALM, 200.1 + HOLD_OFF_S))
 
 
+def test_a_kernel_that_says_so_is_short_of_memory() -> None:
+    """Windows' low-memory notification: as long as it lasts, and for the hold-off after it."""
+    low = replace(CALM, stalled_s=None, swapped_out_bytes=None, low_memory=True)
+    state = after(Pressure(), low, 0.0)
+    (cap,) = caps(state)
+    assert (cap.demand_ratio, cap.reason) == (0.0, Reason.PRESSURE)
+    state = after(state, low, 200.0)
+    calm = replace(low, low_memory=False)
+    assert caps(after(state, calm, 200.0 + HOLD_OFF_S))
+    assert not caps(after(state, calm, 200.1 + HOLD_OFF_S))
+
+
+def test_a_notification_that_is_not_told_is_no_sign_and_no_all_clear() -> None:
+    """None begins no hold-off, and ends none."""
+    unknown = replace(CALM, low_memory=None)
+    assert not caps(after(Pressure(), unknown, 0.0))
+    state = after(Pressure(), replace(CALM, low_memory=True), 0.0)
+    assert caps(after(state, unknown, 1.0))
+
+
 def test_without_room_the_hold_off_does_not_end() -> None:
     """Hysteresis: with less than 5 % to spare it goes on, and ends a second after there is more."""
     state = after(Pressure(), CALM, 0.0, taken_bytes=1)
