@@ -7,6 +7,13 @@ import errno
 import mmap
 import sys
 
+from stressers import windows
+from stressers.committed import CommittedBlock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 UNIT = 2 << 20
 """Everything is held in multiples of this: a huge page on x86-64 and most arm64."""
 BLOCK = 64 << 20
@@ -36,11 +43,7 @@ class Block:
         self.filled = 0
         self._lazy = lazy
         # Older kernels do not align mappings to huge pages, so one is mapped to spare.
-        if sys.platform == "win32":
-            self._map = mmap.mmap(-1, BLOCK + UNIT)
-        else:
-            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-            self._map = mmap.mmap(-1, BLOCK + UNIT, flags=flags)
+        self._map = _private(BLOCK + UNIT)
         self._start = -ctypes.addressof(ctypes.c_char.from_buffer(self._map)) % UNIT
         self._advise(HUGEPAGE, 0, BLOCK)
 
@@ -82,15 +85,35 @@ class Block:
         return True
 
 
+def _private(size: int) -> mmap.mmap:
+    if sys.platform == "win32":
+        message = "such a mapping is not private on Windows; see CommittedBlock"
+        raise OSError(errno.ENOSYS, message)
+    return mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+
+def new_block(*, lazy: bool = False) -> Block | CommittedBlock:
+    """An empty block of the kind that this platform has. Raises OSError."""
+    if sys.platform == "win32":
+        return CommittedBlock(windows.system(), BLOCK)
+    return Block(lazy=lazy)
+
+
 class Blocks:
-    """All the memory of one shard; grows at its end and shrinks from there."""
+    """All the memory of one shard; grows at its end and shrinks from there.
 
-    __slots__ = ("_blocks", "_lazy", "held")
+    `make` returns an empty block; those of this platform by default.
+    """
 
-    def __init__(self, *, lazy: bool = False) -> None:
+    __slots__ = ("_blocks", "_lazy", "_make", "held")
+
+    def __init__(
+        self, *, lazy: bool = False, make: Callable[[], Block | CommittedBlock] | None = None
+    ) -> None:
         self.held = 0
         self._lazy = lazy
-        self._blocks: list[Block] = []
+        self._make = make
+        self._blocks: list[Block | CommittedBlock] = []
 
     def resize(self, target: int) -> int:
         """Hold `target` bytes, a multiple of UNIT; the errno that prevented it, or 0."""
@@ -114,7 +137,9 @@ class Blocks:
     def _grow(self, target: int) -> None:
         while self.held < target:
             if not self._blocks or self._blocks[-1].filled == BLOCK:
-                self._blocks.append(Block(lazy=self._lazy))
+                self._blocks.append(
+                    new_block(lazy=self._lazy) if self._make is None else self._make()
+                )
             last = self._blocks[-1]
             size = min(target - self.held, BLOCK - last.filled)
             last.grow(size)

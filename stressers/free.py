@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 
-from stressers import group
+from stressers import group, windows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 MEMORY_FLOOR_RATIO, MEMORY_FLOOR_BYTES = 0.05, 512 << 20
 """Of memory stays available the larger of these: share of the total, and bytes."""
@@ -28,23 +31,33 @@ class MemoryRoom:
     """How much memory may still be taken, on this host and in our control groups.
 
     Which groups these are is found once, at the first call; what they say is
-    read at each. `limits` are those of this process by default.
+    read at each. `limits` are those of this process by default. `host` tells
+    size and what is left of all that the host has a floor for.
     """
 
-    __slots__ = ("_limits",)
+    __slots__ = ("_host", "_limits")
 
-    def __init__(self, limits: group.Limits | None = None) -> None:
+    def __init__(
+        self,
+        limits: group.Limits | None = None,
+        host: Callable[[], Sequence[tuple[int, int]]] | None = None,
+    ) -> None:
         self._limits = limits
+        self._host = _host if host is None else host
 
     def __call__(self) -> int:
         """Bytes; negative when a floor is touched already.
 
         Linux: MemAvailable, see proc(5), and what each limit leaves; the same
-        floor for all. Windows: ullAvailPhys. Raises UnknownFreeError when
-        anything cannot be read, and OSError.
+        floor for all. Windows: ullAvailPhys, and ullAvailPageFile, for what is
+        held counts against the commit limit, and who meets that limit fails
+        although memory is free. Raises UnknownFreeError when anything cannot be
+        read, and OSError.
         """
-        total, available = _memory()
+        (total, available), *others = self._host()
         room = available - _memory_floor(total)
+        for size, left in others:
+            room = min(room, left - _memory_floor(size))
         try:
             if self._limits is None:
                 self._limits = group.own()
@@ -65,9 +78,9 @@ def _memory_floor(total: int) -> int:
     return int(max(MEMORY_FLOOR_RATIO * total, MEMORY_FLOOR_BYTES))
 
 
-def _memory() -> tuple[int, int]:
+def _host() -> Sequence[tuple[int, int]]:
     if sys.platform == "win32":
-        return _windows_memory()
+        return windows_memory(windows.system())
     if sys.platform != "linux":
         message = "memory that is available cannot be read on this platform"
         raise UnknownFreeError(message)
@@ -79,22 +92,22 @@ def _memory() -> tuple[int, int]:
         if name in (b"MemTotal", b"MemAvailable"):
             found[name] = int(rest.split()[0]) * 1024
     try:
-        return found[b"MemTotal"], found[b"MemAvailable"]
+        return ((found[b"MemTotal"], found[b"MemAvailable"]),)
     except KeyError as exc:
         message = "/proc/meminfo has no MemAvailable"
         raise UnknownFreeError(message) from exc
 
 
-def _windows_memory() -> tuple[int, int]:
-    """Total and available bytes. Source: GlobalMemoryStatusEx, MEMORYSTATUSEX."""
-    if sys.platform != "win32":
-        raise UnknownFreeError
-    fields = (ctypes.c_uint64 * 8)()
-    # dwLength and dwMemoryLoad share the first eight bytes.
-    ctypes.c_uint32.from_buffer(fields).value = ctypes.sizeof(fields)
-    if not ctypes.WinDLL("kernel32").GlobalMemoryStatusEx(ctypes.byref(fields)):
-        raise UnknownFreeError
-    return fields[1], fields[2]
+def windows_memory(calls: windows.Windows) -> Sequence[tuple[int, int]]:
+    """Size and what is left, in bytes, of memory and of the commit limit.
+
+    Raises UnknownFreeError.
+    """
+    try:
+        return calls.memory()
+    except OSError as exc:
+        message = f"what is left of memory and of the commit limit cannot be read: {exc}"
+        raise UnknownFreeError(message) from exc
 
 
 def disk_room(place: int | str) -> int:
@@ -105,7 +118,7 @@ def disk_room(place: int | str) -> int:
     Raises InodesError when too few inodes are free, and OSError.
     """
     if sys.platform == "win32":
-        return _windows_disk_room(str(place))
+        return windows_disk_room(windows.system(), str(place))
     fs = os.statvfs(place)
     if fs.f_files and fs.f_favail < INODE_FLOOR_RATIO * fs.f_files:
         message = (
@@ -117,15 +130,10 @@ def disk_room(place: int | str) -> int:
     return int(available - max(DISK_FLOOR_RATIO * total, DISK_FLOOR_BYTES))
 
 
-def _windows_disk_room(path: str) -> int:
-    """Source: GetDiskFreeSpaceExW, which counts the caller's quota."""
-    if sys.platform != "win32":
-        raise UnknownFreeError
-    available, total = ctypes.c_uint64(), ctypes.c_uint64()
-    kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
-    if not kernel32.GetDiskFreeSpaceExW(path, ctypes.byref(available), ctypes.byref(total), None):
-        raise ctypes.WinError(ctypes.get_last_error())
-    return int(available.value - max(DISK_FLOOR_RATIO * total.value, DISK_FLOOR_BYTES))
+def windows_disk_room(calls: windows.Windows, path: str) -> int:
+    """The same of a volume; a quota on the caller counts. Raises OSError."""
+    total, available = calls.disk(path)
+    return int(available - max(DISK_FLOOR_RATIO * total, DISK_FLOOR_BYTES))
 
 
 def filesystem(path: str) -> str:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 import sys
 
-from stressers import kernel
+from stressers import kernel, windows
 
 FALLBACK_DIRECTORY = ".cloud-resource-optimizer"
 """Where a file has its name for an instant, on filesystems that know no unnamed files."""
+_PREFIX = "cloud-resource-optimizer-"
+"""How the names of files begin that Windows removes with their last handle."""
+_LEFT = re.compile(r"cloud-resource-optimizer-[0-9a-f]{16}\.tmp")
 _ATTEMPTS = 8
 _UNNAMED_UNKNOWN = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT}
 """What open(2) says to O_TMPFILE where filesystem or kernel do not know it."""
@@ -78,15 +82,43 @@ def _open_temporary(directory: str) -> int:
     """Windows deletes the file when its last handle is closed, however the process ends."""
     if sys.platform != "win32":
         raise NotImplementedError
-    path = os.path.join(directory, f"cloud-resource-optimizer-{os.urandom(8).hex()}.tmp")
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_TEMPORARY | os.O_BINARY | os.O_NOINHERIT
-    return os.open(path, flags, 0o600)
+    import msvcrt  # noqa: PLC0415  # exists on Windows only
+
+    calls = windows.system()
+    sweep(directory)
+    handle = calls.create(os.path.join(directory, f"{_PREFIX}{os.urandom(8).hex()}.tmp"))
+    try:
+        return msvcrt.open_osfhandle(handle, os.O_BINARY | os.O_NOINHERIT)
+    except OSError:
+        calls.close(handle)
+        raise
+
+
+def sweep(directory: str) -> list[str]:
+    """Remove what a power loss has left of files of _open_temporary(); the names.
+
+    Only what has such a name and is empty, as ours are whatever they hold; one
+    that is in use cannot be removed.
+    """
+    found = []
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        for entry in entries:
+            try:
+                if not _LEFT.fullmatch(entry.name) or entry.is_symlink():
+                    continue
+                if not entry.is_file() or entry.stat(follow_symlinks=False).st_size:
+                    continue
+                os.unlink(entry.path)
+            except OSError:
+                continue  # in use by another stresser
+            found.append(entry.name)
+    return found
 
 
 def extend(descriptor: int, held: int, by: int) -> None:
     """Take `by` more bytes of space without writing data. Raises OSError."""
     if sys.platform == "win32":
-        _set_end(descriptor, held + by)
+        set_space(windows.system(), _handle(descriptor), held, held + by)
         return
     while True:
         try:
@@ -103,22 +135,25 @@ def extend(descriptor: int, held: int, by: int) -> None:
 def cut(descriptor: int, to: int) -> None:
     """Give back all but the first `to` bytes. Raises OSError."""
     if sys.platform == "win32":
-        _set_end(descriptor, to)
+        windows.system().allocate(_handle(descriptor), to)
     else:
         os.ftruncate(descriptor, to)
 
 
-def _set_end(descriptor: int, size: int) -> None:
-    """Set the file's end, which takes space but writes nothing (ftruncate would write zeros).
+def set_space(calls: windows.Windows, handle: int, held: int, size: int) -> None:
+    """Let a file of `held` bytes have `size`. Raises OSError, and then it has what it had.
 
-    Source: SetEndOfFile, fileapi.h.
+    EOPNOTSUPP where the filesystem says that it does and does not.
     """
-    if sys.platform == "win32":
-        import ctypes  # noqa: PLC0415  # only here
-        import msvcrt  # noqa: PLC0415  # exists on Windows only
+    calls.allocate(handle, size)
+    if calls.allocated(handle) < size:
+        calls.allocate(handle, held)
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
 
-        kernel32 = ctypes.WinDLL("kernel32", use_last_error=True)
-        handle = ctypes.c_void_p(msvcrt.get_osfhandle(descriptor))
-        moved = kernel32.SetFilePointerEx(handle, ctypes.c_int64(size), None, 0)
-        if not moved or not kernel32.SetEndOfFile(handle):
-            raise ctypes.WinError(ctypes.get_last_error())
+
+def _handle(descriptor: int) -> int:
+    if sys.platform != "win32":
+        raise NotImplementedError
+    import msvcrt  # noqa: PLC0415  # exists on Windows only
+
+    return msvcrt.get_osfhandle(descriptor)

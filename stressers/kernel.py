@@ -13,6 +13,8 @@ import os
 import sys
 import time
 
+from stressers import windows
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,11 +90,7 @@ def first_to_kill() -> bool:
 def idle_class(pid: int) -> bool:
     """SCHED_IDLE and nice 19: runs only when nobody else in its group wants the CPU."""
     if sys.platform == "win32":
-        kernel32 = ctypes.WinDLL("kernel32")
-        kernel32.GetCurrentProcess.restype = ctypes.c_void_p
-        kernel32.SetPriorityClass.argtypes = (ctypes.c_void_p, ctypes.c_uint32)
-        idle_priority_class = 0x40  # Source: SetPriorityClass, winbase.h.
-        return bool(kernel32.SetPriorityClass(kernel32.GetCurrentProcess(), idle_priority_class))
+        return windows.system().idle()
     os.setpriority(os.PRIO_PROCESS, pid, 19)
     if sys.platform == "linux":
         os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
@@ -234,7 +232,11 @@ OOM = Mean(
     "the kernel may kill a tenant's process before ours when memory runs out",
     lambda _: first_to_kill(),
 )
-IDLE_CLASS = Mean("SCHED_IDLE", "our CPU load competes with the tenant's", idle_class)
+IDLE_CLASS = Mean(
+    "IDLE_PRIORITY_CLASS" if sys.platform == "win32" else "SCHED_IDLE",
+    "our CPU load competes with the tenant's",
+    idle_class,
+)
 GROUP_COST = "programs in other groups may wait 4 ms and more for a CPU"
 IDLE_IO = Mean("ioprio idle", "our few metadata writes compete with the tenant's", idle_io)
 

@@ -223,11 +223,6 @@ def means(metric: str = "available") -> tuple[kernel.Mean, ...]:
     huge = _probe(HUGEPAGE)
     cold = kernel.Mean("MADV_COLD", "the kernel swaps others' pages first", _probe(COLD))
     return (
-        kernel.Mean(
-            "private zero-filled pages",
-            "the pages count against the page file, whether or not they are in memory",
-            lambda _: sys.platform != "win32",
-        ),
         kernel.Mean("MADV_POPULATE_WRITE", "taking memory costs more CPU", _probe(POPULATE_WRITE)),
         kernel.Mean(
             "MADV_HUGEPAGE",

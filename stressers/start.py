@@ -6,7 +6,7 @@ import os
 import sys
 from functools import partial
 
-from stressers import kernel, mark, worker
+from stressers import kernel, mark, windows, worker
 from stressers.board import Board
 from stressers.run import Leased, Source, Work, run
 
@@ -95,10 +95,9 @@ def _arm(order: Order) -> tuple[Callable[[float], None], tuple[list[str], list[s
     """Arm this process; how to renew its alarm, and which guards are in force and missing."""
     controller, life_fd = order.controller, order.life_fd
     if sys.platform == "win32":
-        from stressers.threaded import Watchdog  # noqa: PLC0415  # only where there is no alarm
+        from stressers.threaded import lease_alarm  # noqa: PLC0415  # only where needed
 
-        renew = Watchdog(worker.FIRST_LEASE_S).renew
-        alarm = False
+        renew, alarm = lease_alarm(worker.FIRST_LEASE_S, windows.system())
     else:
         renew, alarm = worker.renew_alarm, worker.arm_alarm(worker.FIRST_LEASE_S)
     tried: list[tuple[str, str, bool]] = [

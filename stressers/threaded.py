@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
 import time
 from collections import deque
 
-from stressers import kernel
+from stressers import kernel, worker
 from stressers.board import Board
 from stressers.lease import LineBuffer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from stressers.windows import Windows
 
     ThreadBody = Callable[["ThreadPost"], None]
 
@@ -145,6 +148,35 @@ class ThreadDoor:
 
     def _stopped(self, *_: object) -> None:
         self.stop = True
+
+
+def lease_alarm(in_s: float, calls: Windows) -> tuple[Callable[[float], None], bool]:
+    """How to renew the lease, and whether the kernel's own timer ends the process without it.
+
+    Where there is none to be had, a thread of the interpreter does.
+    """
+    if "alarm" in worker.DISABLED:
+        return (lambda _: None), False
+    try:
+        return Timer(in_s, calls).renew, True
+    except OSError:
+        return Watchdog(in_s).renew, False
+
+
+class Timer:
+    """Ends the process when the lease has run out, without the interpreter. Raises OSError."""
+
+    def __init__(self, in_s: float, calls: Windows) -> None:
+        self._calls = calls
+        self._timer = calls.end_in(in_s)
+
+    def renew(self, in_s: float) -> None:
+        """Let the lease end `in_s` seconds from now; at once when that has passed.
+
+        What cannot be renewed stays as it is, and ends the process in time.
+        """
+        with contextlib.suppress(OSError):
+            self._calls.end_later(self._timer, in_s)
 
 
 class Watchdog:

@@ -16,8 +16,12 @@ import signal
 import stat
 import sys
 
-from stressers import kernel
+from stressers import kernel, windows
 from stressers.lease import TEST_SWITCH
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FIRST_LEASE_S = 10.0
 """How long a stresser waits for its first lease. Long, for it holds nothing yet."""
@@ -81,10 +85,24 @@ def arm_parent(parent: int) -> bool:
 
     To be called last, for the kernel forgets it when ids change or at fork.
     """
+    if sys.platform == "win32":
+        return "pdeathsig" not in DISABLED and end_with(windows.system(), parent)
     armed = "pdeathsig" not in DISABLED and kernel.die_with_parent(KILL)
     if orphaned(parent):
         os._exit(0)
     return armed
+
+
+def end_with(
+    calls: windows.Windows, parent: int, leave: Callable[[int], object] = os._exit
+) -> bool:
+    """The same on Windows; False where the parent may not be watched."""
+    try:
+        if not calls.end_with(parent):
+            leave(0)
+    except OSError:
+        return False
+    return True
 
 
 def orphaned(parent: int) -> bool:
@@ -143,6 +161,6 @@ def _lower(which: int, to: int) -> None:
 KILL = 9
 """SIGKILL, a name that Windows does not have."""
 
-ALARM_COST = "a hung controller is noticed only by a watchdog thread"
+ALARM_COST = "a hung controller is noticed only by a thread of the interpreter"
 PARENT_COST = "end of the parent is noticed by end of file on a pipe only"
 PIPE_COST = "end of the controller is noticed by other means only"

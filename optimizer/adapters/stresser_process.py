@@ -38,6 +38,9 @@ _LIMITS = {
 """What a stresser says that it was limited by, in words; others are names of errors."""
 _STUCK_S = 1.0
 """Reserving space takes milliseconds; a process that waits longer waits for somebody."""
+_CODE_GIVEN_BY_TIMER = 1
+_LARGEST_CODE = 255
+"""Codes beyond this are NTSTATUS values, which people know in hexadecimal."""
 _CODE_WORKER_KILLED = 3
 """Exit code of a stresser whose own worker was killed from outside."""
 
@@ -198,11 +201,13 @@ class StresserProcess:
         self.listen()
         if self._stopped:
             cause, what = ExitCause.EXPIRED, "ended by us: it was stopped by a signal"
+        elif sys.platform == "win32":
+            cause, what = windows_end(code, told=self._error is not None)
         elif code in {-signal.SIGTERM, 0}:
             cause, what = ExitCause.FAILED, "ended by itself"
-        elif sys.platform != "win32" and code == -signal.SIGALRM:
+        elif code == -signal.SIGALRM:
             cause, what = ExitCause.EXPIRED, "its lease ran out"
-        elif code == _CODE_WORKER_KILLED or (sys.platform != "win32" and code == -signal.SIGKILL):
+        elif code in {_CODE_WORKER_KILLED, -signal.SIGKILL}:
             cause, what = ExitCause.KILLED, "killed from outside"
         else:
             cause, what = ExitCause.FAILED, f"exit code {code}"
@@ -308,6 +313,19 @@ def creation_flags(resource: Resource) -> int:
 def _environment() -> dict[str, str]:
     """Ours without what could switch a stresser's means of dying off: that is for tests alone."""
     return {name: value for name, value in os.environ.items() if name != lease.TEST_SWITCH}
+
+
+def windows_end(code: int, *, told: bool) -> tuple[ExitCause, str]:
+    """Cause and words for an exit code on Windows, which has no signals to tell it.
+
+    1 is what the lease's timer and those who end a process from outside leave, a
+    stresser also when it gives up; but then it has `told` why.
+    """
+    if code == 0:
+        return ExitCause.FAILED, "ended by itself"
+    if code == _CODE_GIVEN_BY_TIMER and not told:
+        return ExitCause.KILLED, "killed from outside, or its lease ran out"
+    return ExitCause.FAILED, f"exit code {code:#x}" if code > _LARGEST_CODE else f"exit code {code}"
 
 
 def path_of(arguments: tuple[str, ...]) -> str | None:
