@@ -44,9 +44,9 @@ if [ -n "$wheel_wanted" ]; then
     "$bin/python" packaging/dists.py --out "$venv/dist" >&2
     wheels=("$venv"/dist/*.whl)
     "$bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall "${wheels[0]}"
-    for path in .ci .gitignore *; do
+    for path in .[!.]* *; do
         case $path in
-            optimizer | recover | stressers | build | dist | *.egg-info) ;;
+            .git | .venv* | .*_cache | .hypothesis | optimizer | recover | stressers | build | dist | *.egg-info) ;;
             *) cp -R "$path" "$tree/" ;;
         esac
     done

@@ -54,6 +54,7 @@ def define(parser: argparse.ArgumentParser, name: str) -> None:
         description="Makes a directory of the service's user on each filesystem that counts and "
         "whose top only others may write in.",
     )
+    prepare.add_argument("--undo", action="store_true", help="remove those that are empty")
     define_common(prepare)
     prepare.set_defaults(execute=_prepare)
 
@@ -106,6 +107,9 @@ def _prepare(args: argparse.Namespace) -> int:
     refused = _refused("prepare")
     if refused:
         return refused
+    if args.undo:
+        _tidy_disks(_service()[1])
+        return EXIT_OK
     user = ids_of(USERS[0])
     if user is None:
         print(f"optimizer: there is no user {USERS[0]}: `optimizer service install`")
