@@ -59,11 +59,13 @@ def _lay_out(root: Path, wanted: Target, full: str) -> None:
     (lib / "recover").mkdir()
     for name in ("recover.sh", "recover_system.py"):
         shutil.copy(CHECKOUT / "recover" / name, lib / "recover")
-    units = sorted(
+    units = [
         path
         for path in (CHECKOUT / "systemd").glob("optimizer*")
         if path.suffix in {".service", ".slice", ".socket", ".timer"}
-    )
+    ]
+    # The daemon first: the others follow it.
+    units.sort(key=lambda path: (path.name != "optimizer.service", path.name))
     _copies(root, _UNITS, units)
     (lib / "units").write_text("".join(f"{unit.name}\n" for unit in units), encoding="ascii")
     users = root / f"usr/lib/sysusers.d/{NAME}.conf"
