@@ -70,7 +70,7 @@ def _for_unit(directory: Path, settings: Settings) -> int:
     """Exit 1 means to systemd: do not start it, all is well; 255: it has failed."""
     from optimizer.adapters import glances_unit, systemctl
     from optimizer.adapters.glances import UNIT
-    from optimizer.adapters.glances_setup import obstacle_installed
+    from optimizer.adapters.glances_setup import obstacle_installed, obstacle_port
     from optimizer.cli.common import system_directories
     from optimizer.settings_keys import is_loopback
 
@@ -80,6 +80,10 @@ def _for_unit(directory: Path, settings: Settings) -> int:
         print(f"No page: {obstacle}")
         return EXIT_FAILED
     bind = settings.glances_bind
+    taken = obstacle_port(bind, settings.glances_port)
+    if taken is not None:
+        print(f"optimizer: no page: {taken}", file=sys.stderr)
+        return _EXIT_BROKEN
     try:
         glances_unit.write(
             directory,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from optimizer.cli.common import (
+    EXIT_CONFIG,
     EXIT_FAILED,
     EXIT_OK,
     EXIT_TRY_LATER,
@@ -116,8 +117,8 @@ def _prepare(args: argparse.Namespace) -> int:
         return EXIT_FAILED
     try:
         scope = disk_scope(configured(args).loaded.settings, None)
-    except ConfigError as exc:
-        return say_faults(exc)
+    except ConfigError:
+        return EXIT_CONFIG  # the daemon, about to be started, names all faults
     code = EXIT_OK
     for path in dict.fromkeys(place.path for place in scope.places):
         try:
