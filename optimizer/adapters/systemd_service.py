@@ -99,7 +99,8 @@ class SystemdService:
                 "what is enabled starts when it boots"
             )
             return
-        if self._systemctl.show(SERVICE, "NeedDaemonReload") != "no":
+        units = self._origin.units()
+        if any(self._systemctl.show(unit, "NeedDaemonReload") != "no" for unit in units):
             self._systemctl.tell("daemon-reload")
         if start:
             self._start()
