@@ -27,6 +27,8 @@ _KEPT_CONFIG = STATE / CONFIG.name
 _PENDING = Path("/run/optimizer-restart-pending")
 """There from before a change until the restart that it calls for."""
 _TIMER_STAMP = Path("/var/lib/systemd/timers/stamp-optimizer-backup.timer")
+_LET_IN = Path("/run/systemd/system.control/optimizer-glances.service.d")
+"""What the page's unit leaves when others may reach it."""
 _SUFFIXES = frozenset({".service", ".slice", ".socket", ".timer"})
 
 
@@ -135,6 +137,7 @@ class SystemdService:
         files.remove_tree(LOGS)
         for path in (_PENDING, _TIMER_STAMP):
             files.remove(path)
+        files.remove_tree(_LET_IN)
         if purge:
             files.remove_tree(STATE)
         elif files.at(STATE).is_dir():

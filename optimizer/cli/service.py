@@ -204,7 +204,8 @@ def _tidy_disks(files: PlacedFiles) -> None:
 
     user = ids_of(USERS[0])
     owners = frozenset({0} if user is None else {0, user[0]})
-    paths = [one.mount for one in mounts.mounts() if one.is_directory and not may_hang(one)]
+    local = (one for one in mounts.mounts() if one.device.startswith("/dev/") and not may_hang(one))
+    paths = [one.mount for one in local if one.is_directory]
     for path in dict.fromkeys(paths):
         try:
             if filler_directories.remove(path, owners):
