@@ -54,6 +54,9 @@ if [ -n "$service" ] && [ "$(id -u)" != 0 ]; then
     fail "only root may $service a service" "sudo ./start.sh --$service-service"
 fi
 prefix=/opt/cloud-resource-optimizer
+if [ -n "$service" ] && [ -e /usr/lib/systemd/system/optimizer.service ]; then
+    fail "a package has installed this service" "use the package manager, or remove the package first"
+fi
 if [ "$service" = uninstall ]; then
     if [ -x "$prefix/venv/bin/optimizer" ]; then
         "$prefix/venv/bin/optimizer" service uninstall $purge

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from optimizer.errors import OptimizerError
@@ -44,6 +45,15 @@ def run(command: Sequence[str]) -> Done:
 def booted() -> bool:
     """Whether systemd runs this system. Source: sd_booted(3)."""
     return os.path.isdir("/run/systemd/system")
+
+
+def program_of(pid: str) -> Path | None:
+    """The interpreter that a process was started with; None where that cannot be told."""
+    try:
+        words = Path(f"/proc/{int(pid)}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return None
+    return Path(os.fsdecode(words.split(b"\0")[0]))
 
 
 class Systemctl:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from optimizer.adapters.placed_files import PlacedFiles, ids_of
-from optimizer.adapters.systemctl import Run, Systemctl
+from optimizer.adapters.systemctl import Run, Systemctl, program_of
 from optimizer.errors import OptimizerError
 
 SERVICE = "optimizer.service"
@@ -69,6 +69,7 @@ class SystemdService:
         run: Run,
         booted: bool,
         tell: Callable[[str], None],
+        program: Callable[[str], Path | None] = program_of,
     ) -> None:
         self._origin = origin
         self._files = files
@@ -76,6 +77,7 @@ class SystemdService:
         self._systemctl = Systemctl(run)
         self._booted = booted
         self._tell = tell
+        self._program = program
 
     def install(self, *, start: bool) -> None:
         """Users, configuration, units, links; then enabled and, with `start`, running.
@@ -246,13 +248,8 @@ class SystemdService:
 
     def _runs_another(self) -> bool:
         """Whether the daemon that runs is of another environment, as before an upgrade."""
-        pid = self._systemctl.show(SERVICE, "MainPID")
-        try:
-            program = Path(f"/proc/{int(pid)}/cmdline").read_bytes().split(b"\0")[0]
-        except (OSError, ValueError):
-            return True
-        directory = Path(os.fsdecode(program)).parent
-        return directory.resolve() != (self._origin.venv / "bin").resolve()
+        program = self._program(self._systemctl.show(SERVICE, "MainPID"))
+        return program is None or program.parent.resolve() != (self._origin.venv / "bin").resolve()
 
 
 def _ids() -> frozenset[int]:

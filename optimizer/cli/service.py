@@ -64,7 +64,7 @@ def _install(args: argparse.Namespace) -> int:
     from optimizer.adapters.systemd_service import CONFIG
     from optimizer.settings import load
 
-    refused = _refused("install") or _unsafe()
+    refused = _refused("install") or _packaged() or _unsafe()
     if refused:
         return refused
     if os.path.lexists(CONFIG):
@@ -139,6 +139,21 @@ def _refused(word: str) -> int:
         print(f"optimizer: only root may do this: sudo optimizer service {word}", file=sys.stderr)
         return EXIT_FAILED
     return EXIT_OK
+
+
+def _packaged() -> int:
+    """The exit code where the package manager has installed the units; else 0."""
+    from optimizer.adapters.systemd_service import SERVICE
+
+    unit = Path("/usr/lib/systemd/system") / SERVICE
+    if not unit.exists():
+        return EXIT_OK
+    print(
+        f"optimizer: {unit} is there: a package has installed this service; start it with "
+        "`systemctl enable --now optimizer`, or remove the package first",
+        file=sys.stderr,
+    )
+    return EXIT_FAILED
 
 
 def _unsafe() -> int:

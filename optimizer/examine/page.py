@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from optimizer.adapters.glances import UNIT
 from optimizer.adapters.glances_setup import (
     WILDCARDS,
     host_in_url,
@@ -53,10 +54,14 @@ def examine_page(subject: Subject) -> list[Finding]:
             taken=taken,
             who=None if listener is None else processes.described(listener),
             # Another user's page cannot be looked into: then the daemon is believed.
-            ours=ours or (taken and listener is None and state == "running"),
+            ours=ours
+            or (taken and listener is None and state in {"running", "apart"})
+            or (listener is not None and state == "apart" and _is_units(listener)),
             state=state,
             message=message,
-            answers=_answers(bind, port) if state == "running" and not message else None,
+            answers=_answers(bind, port)
+            if (state == "running" and not message) or (state == "apart" and taken)
+            else None,
             firewall=_firewall(),
             file=None if file is None else str(file),
         )
@@ -65,6 +70,15 @@ def examine_page(subject: Subject) -> list[Finding]:
 
 def _is_ours(listener: int, daemon: int | None) -> bool:
     return daemon is not None and processes.descends(listener, daemon)
+
+
+def _is_units(listener: int) -> bool:
+    """Whether a process is in the control group of the page's unit."""
+    try:
+        groups = Path(f"/proc/{listener}/cgroup").read_text("utf-8", "replace")
+    except OSError:
+        return False
+    return f"/{UNIT}\n" in groups
 
 
 def _answers(bind: str, port: int) -> bool:

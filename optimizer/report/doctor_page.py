@@ -51,7 +51,12 @@ def page(facts: Page) -> list[Finding]:
     elif facts.state == "failed" and not found:
         said = f"the daemon could not start the page: {facts.message or 'no message'}"
         found.append(_page(Code.PAGE_FAILED, Severity.WARNING, said, "it is tried again by itself"))
-    elif facts.state == "running" and facts.answers is False:
+    elif facts.state == "apart" and not facts.taken and not found:
+        said = f"nobody listens at {where}, though the page has a unit of its own"
+        command = "sudo systemctl restart optimizer-glances; journalctl -u optimizer-glances -n 20"
+        remedy = "start it, and see what it says (after a change of GLANCES_*, too)"
+        found.append(_page(Code.PAGE_FAILED, Severity.WARNING, said, remedy, command))
+    elif facts.state in {"running", "apart"} and facts.answers is False:
         said = f"the page at {where} does not answer, though its process runs"
         remedy = "look again in a few seconds; if it stays so, restart the daemon"
         found.append(_page(Code.PAGE_SILENT, Severity.WARNING, said, remedy))
@@ -66,7 +71,7 @@ def page(facts: Page) -> list[Finding]:
             command,
         )
         found.append(finding)
-    if facts.state == "running" and facts.answers:
+    if facts.state in {"running", "apart"} and facts.answers:
         return with_fine(found, Area.PAGE, f"{where} answers{_reach(facts)}")
     if facts.state is None:
         said = f"Glances is installed, and port {facts.port} on {facts.bind} is free"
