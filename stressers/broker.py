@@ -217,11 +217,18 @@ class Serving:
         self._askers: dict[int, Asker] = {}
         self._second, self._count = 0, 0
         listener.setblocking(False)
-        # Accepted sockets inherit it, so that the first message has credentials too.
+        # Accepted sockets inherit it. Who connects before this has none: hence PassCredentials=.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
 
     def run(self) -> None:
-        """Serve until idle."""
+        """Serve until idle, or until the socket is closed for good."""
+        try:
+            self._run()
+        finally:
+            for asker in self._askers.values():
+                asker.connection.close()
+
+    def _run(self) -> None:
         until_s = time.monotonic() + self._idle_s
         while self._askers or time.monotonic() < until_s:
             poll = select.poll()
@@ -230,11 +237,13 @@ class Serving:
             for number in self._askers:
                 poll.register(number, select.POLLIN)
             ends_s = min([until_s, *(asker.until_s for asker in self._askers.values())])
-            called = [n for n, _ in poll.poll(max(0.0, ends_s - time.monotonic()) * 1000 + 1)]
+            called = poll.poll(max(0.0, ends_s - time.monotonic()) * 1000 + 1)
             if called:
                 until_s = time.monotonic() + self._idle_s
-            for number in called:
+            for number, event in called:
                 if number == self._listener.fileno():
+                    if event & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
+                        return
                     self._accept()
                 else:
                     self._serve(self._askers.pop(number))

@@ -36,11 +36,22 @@ def cpu_s(pid: int) -> float:
 
 
 class Stresser:
-    """A leased stresser whose controller is this process; renews its lease by a thread."""
+    """A leased stresser whose controller is this process; renews its lease by a thread.
 
-    def __init__(self, kind: str, *arguments: str, disable: str = "") -> None:
+    `user` is whose it is, if another one's; root may start those. `words` are how
+    the program is called.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        *arguments: str,
+        disable: str = "",
+        user: int | None = None,
+        words: tuple[str, ...] = (sys.executable, "-I", "-S", str(PROGRAM)),
+    ) -> None:
         self._life_read, self.life_write = os.pipe()
-        command = [sys.executable, "-I", "-S", str(PROGRAM), kind, "--leased"]
+        command = [*words, kind, "--leased"]
         command += ["--parent", str(os.getpid()), "--life-fd", str(self._life_read), *arguments]
         self.process = subprocess.Popen(
             command,
@@ -50,6 +61,9 @@ class Stresser:
             pass_fds=(self._life_read,),
             bufsize=0,
             env={**os.environ, "STRESSER_TEST_DISABLE": disable},
+            user=user,
+            group=user,
+            extra_groups=None if user is None else [],
         )
         os.close(self._life_read)
         self.reports: list[dict[str, object]] = []
@@ -135,9 +149,15 @@ class Stresser:
 
 
 @contextlib.contextmanager
-def stresser(kind: str, *arguments: str, disable: str = "") -> Iterator[Stresser]:
+def stresser(
+    kind: str,
+    *arguments: str,
+    disable: str = "",
+    user: int | None = None,
+    words: tuple[str, ...] = (sys.executable, "-I", "-S", str(PROGRAM)),
+) -> Iterator[Stresser]:
     """A leased stresser that has ended when the block is left."""
-    started = Stresser(kind, *arguments, disable=disable)
+    started = Stresser(kind, *arguments, disable=disable, user=user, words=words)
     try:
         yield started
     finally:
