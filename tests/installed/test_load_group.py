@@ -22,10 +22,10 @@ def groups_of(service: Service, pid: int) -> dict[str, str]:
 
 
 def members(service: Service) -> set[int]:
-    """Who is in the load group, in any hierarchy."""
+    """Who is in the load group, in any hierarchy, besides the unit's own process."""
     script = f"cat /sys/fs/cgroup{LOAD}/cgroup.procs /sys/fs/cgroup/*{LOAD}/cgroup.procs"
     done = service.rig.run(["sh", "-c", f"{script} 2>/dev/null"], check=False)
-    return set(map(int, done.stdout.split()))
+    return set(map(int, done.stdout.split())) - {int(service.show("MainPID", UNITS[0]))}
 
 
 def crew_and_workers(service: Service) -> tuple[int, set[int]]:
@@ -95,7 +95,7 @@ def test_status_and_doctor_say_that_the_group_is_had(service: Service) -> None:
 def test_systemd_knows_the_workers_as_the_units(service: Service) -> None:
     """So it shows them there, counts them, and kills by the unit."""
     workers = wait_until_joined(service)
-    assert service.show("TasksCurrent", UNITS[0]) == str(len(workers))
+    assert service.show("TasksCurrent", UNITS[0]) == str(len(workers) + 1)
     assert service.show("Slice", UNITS[0]) == "optimizer.slice"
     assert service.show("ControlGroup", UNITS[0]) == LOAD
 
