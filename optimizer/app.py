@@ -145,6 +145,7 @@ def _run_locked(
         upkeep.tend()
         orphans.reap()
         enrol_page(roster, page)
+        group.reconsider(pool.states().cpu.missing, clock.monotonic())
         if not within(limits, log):
             daemon.stop(EXIT_FAILED)
 
@@ -157,7 +158,7 @@ def _run_locked(
         cpu_group=group.arguments,
         stirs=clock.call,
         cpu_scale=lambda: capacity.capacity.capacity_cpus / capacity.capacity.workers,
-        cpu_room=lambda: capacity.capacity,
+        cpu_room=lambda: (capacity.capacity, group.turn),
         enrol=lambda listed: roster.show("stressers", listed),
         kill_group=group.kill,
         hurry=group.hurry,

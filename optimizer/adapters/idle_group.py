@@ -31,6 +31,10 @@ SOCKET_VARIABLE = "OPTIMIZER_LOAD_SOCKET"
 """Environment of a unit: where its broker listens."""
 NAME = "optimizer-load"
 """Beginning of a group's name; the pid of its daemon follows, for two may run."""
+_LACK = "idle cgroup: "
+"""How a stresser's word on this begins."""
+_AGAIN_S, _AGAIN_MOST_S = 60.0, 3600.0
+"""After so long a broker that did not answer is asked again; each time twice as long, at most."""
 _POLL_S = 0.01
 _STALE_S = 0.5
 """How long to wait for a dead daemon's killed workers; they take milliseconds."""
@@ -62,6 +66,9 @@ class IdleGroup:
         self._proc = proc
         self._pid = os.getpid() if pid is None else pid
         self._linux = linux
+        self.turn = 0
+        """Another number when the workers are to be started anew, and so ask the broker again."""
+        self._again_s, self._pause_s = float("-inf"), _AGAIN_S
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -69,6 +76,19 @@ class IdleGroup:
         if self.directory is not None:
             return ("--cgroup", str(self.directory))
         return () if self._socket is None or not self._linux else ("--cgroup-socket", self._socket)
+
+    def reconsider(self, missing: tuple[str, ...], now_s: float) -> None:
+        """Told what the CPU workers lack: a broker that was late once is asked again."""
+        if "--cgroup-socket" not in self.arguments or now_s < self._again_s:
+            return
+        lacks = [text for text in missing if text.startswith(_LACK)]
+        if not lacks:
+            self._pause_s = _AGAIN_S
+            return
+        self.turn += 1
+        self._log.warning("cgroup.denied", cause=lacks[0], next_try_s=self._pause_s)
+        self._again_s = now_s + self._pause_s
+        self._pause_s = min(2 * self._pause_s, _AGAIN_MOST_S)
 
     def make(self) -> None:
         """Make the group if this host lets us; never raises."""

@@ -64,6 +64,56 @@ def test_what_is_handed_down_already_is_left_alone(tmp_path: Path) -> None:
     assert (top / "cgroup.subtree_control").read_text(encoding="ascii") == "cpu memory"
 
 
+BROKER = ("--cgroup-socket", "/run/broker")
+
+
+def test_where_no_group_can_be_made_at_the_top_the_broker_is_asked(tmp_path: Path) -> None:
+    """Not below our own group, though it could be made there: that yields to siblings only."""
+    proc, top = host(tmp_path, kind="cgroup", options="rw,cpu", own="2:cpu:/a\n")
+    (top / f"{NAME}.{PID}").touch()  # nothing can be made of that name there
+    (top / "a").mkdir()
+    group = IdleGroup(log=FakeLog(), socket="/run/broker", proc=proc, pid=PID, linux=True)
+    group.make()
+    assert group.directory is None
+    assert list((top / "a").iterdir()) == []
+    assert group.arguments == BROKER
+    alone = IdleGroup(log=FakeLog(), proc=proc, pid=PID, linux=True)
+    alone.make()
+    assert alone.arguments == ("--cgroup", str(top / f"a/{NAME}.{PID}"))
+
+
+def test_a_group_of_our_own_at_the_top_comes_before_the_broker(tmp_path: Path) -> None:
+    """Root's daemon changes nothing about itself because a socket is named."""
+    proc, top = host(tmp_path, kind="cgroup", options="rw,cpu", own="2:cpu:/a\n")
+    group = IdleGroup(log=FakeLog(), socket="/run/broker", proc=proc, pid=PID, linux=True)
+    group.make()
+    assert group.arguments == ("--cgroup", str(top / f"{NAME}.{PID}"))
+
+
+def test_a_broker_that_did_not_answer_is_asked_again_less_and_less_often(tmp_path: Path) -> None:
+    """At once, after 60 s, 120 s and so on; once it was had, from the beginning."""
+    log = FakeLog()
+    group = IdleGroup(log=log, socket="/run/broker", proc=tmp_path, pid=PID, linux=True)
+    lack = ("x: y", "idle cgroup: it costs; /run/broker: no answer within 1 s")
+    turns = []
+    for now_s in (0.0, 59.0, 60.0, 179.0, 180.0):
+        group.reconsider(lack, now_s)
+        turns.append(group.turn)
+    assert turns == [1, 1, 2, 2, 3]
+    assert [fields["next_try_s"] for _, _, fields in log.events] == [60.0, 120.0, 240.0]
+    group.reconsider(("x: y",), 500.0)
+    group.reconsider(lack, 501.0)
+    group.reconsider(lack, 561.0)
+    assert group.turn == 5
+
+
+def test_without_a_broker_nobody_is_asked_again(tmp_path: Path) -> None:
+    """The workers are not started anew for what cannot be had."""
+    group = IdleGroup(log=FakeLog(), proc=tmp_path, pid=PID, linux=True)
+    group.reconsider(("idle cgroup: as root it can be had",), 0.0)
+    assert group.turn == 0
+
+
 def test_without_a_hierarchy_there_is_no_group(tmp_path: Path) -> None:
     """The workers then stay where they are, and say what that costs."""
     proc, top = host(tmp_path, kind="tmpfs", options="rw", own="")
