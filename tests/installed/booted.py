@@ -41,17 +41,24 @@ class Booted:
     `binds` are folders of the host that show at the same place inside, read-only.
     `on` is a folder with what is installed over the Debian tree, such as the
     `upper` of another rig that is switched off; it is not changed.
+    `bounds` is all that it gets of the machine, as a container or a small host:
+    what is inside then measures its own share, whatever others do beside it.
     `unified` boots it with version 2 of control groups alone, on a host with
     version 1 too; there it has no controllers.
     """
 
     def __init__(
-        self, *, binds: Sequence[Path] = (), on: Path | None = None, unified: bool = False
+        self,
+        *,
+        binds: Sequence[Path] = (),
+        on: Path | None = None,
+        bounds: groups.Bounds | None = None,
+        unified: bool = False,
     ) -> None:
         self._unified = unified
         self._binds = list(binds)
         self._on = on
-        self._limits: dict[str, str] = {}
+        self._bounds = bounds
         self._life = contextlib.ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
         self._init: int | None = None
@@ -113,7 +120,8 @@ class Booted:
         self._groups = planned
         try:
             groups.make(planned)
-            groups.limit(planned, self._limits)
+            if self._bounds is not None:
+                self._bounds.apply(planned)
         except OSError as exc:
             pytest.skip(f"no rig that boots systemd: control groups cannot be made: {exc}")
         master, console = pty.openpty()
@@ -182,14 +190,6 @@ class Booted:
                     return init
             time.sleep(0.1)
         raise AssertionError(f"the rig is not up within {_BOOT_S:.0f} s, {state}:\n{self.console}")
-
-    def limit(self, *, cpus: float, memory_mb: int) -> None:
-        """Give it no more than that from now on, as a container or a small machine has.
-
-        What is inside then measures its own share, whatever others do on the host.
-        """
-        self._limits = groups.limits(cpus=cpus, memory_mb=memory_mb)
-        groups.limit(self._groups, self._limits)
 
     def run(
         self,
@@ -317,10 +317,14 @@ class Booted:
 
 @contextlib.contextmanager
 def booted(
-    *, binds: Sequence[Path] = (), on: Path | None = None, unified: bool = False
+    *,
+    binds: Sequence[Path] = (),
+    on: Path | None = None,
+    bounds: groups.Bounds | None = None,
+    unified: bool = False,
 ) -> Iterator[Booted]:
     """A running rig; on a failure inside the block the end of its journal is printed."""
-    with Booted(binds=binds, on=on, unified=unified) as rig:
+    with Booted(binds=binds, on=on, bounds=bounds, unified=unified) as rig:
         try:
             yield rig
         except BaseException:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.installed.booted import Booted, booted
-from tests.installed.service import CLONE, CPUS, MEMORY_MB, REPOSITORY, Service, clone
+from tests.installed.service import BOUNDS, CLONE, REPOSITORY, Service, clone
 from tests.paths import CHECKOUT
 
 
@@ -30,9 +30,8 @@ def installation() -> Iterator[Installation]:
     """The program installed over the Debian tree, from a clean clone, with its own defaults."""
     if not (CHECKOUT / ".git").exists():
         pytest.skip("installing from a clone needs a git checkout")
-    with booted() as rig:
+    with booted(bounds=BOUNDS) as rig:
         clone(rig)
-        rig.limit(cpus=CPUS, memory_mb=MEMORY_MB)
         service = Service(rig)
         found = Installation(upper=rig.upper)
         begun_s = time.monotonic()
@@ -52,13 +51,12 @@ def installation() -> Iterator[Installation]:
 @pytest.fixture(scope="module")
 def service(installation: Installation) -> Iterator[Service]:
     """A rig that has booted with the installed program, which holds its target."""
-    with booted(on=installation.upper) as rig:
+    with booted(on=installation.upper, bounds=BOUNDS) as rig:
         yield holding(rig)
 
 
 def holding(rig: Booted, **settings: str) -> Service:
     """The service of a rig with the quick configuration, once it holds."""
-    rig.limit(cpus=CPUS, memory_mb=MEMORY_MB)
     service = Service(rig)
     service.configure(GLANCES_PORT=str(free_port()), **settings)
     service.control("restart", "optimizer-glances")

@@ -64,24 +64,30 @@ def make(groups: list[Group]) -> None:
                 (group.folder / "cgroup.clone_children").write_text("1")
 
 
-def limits(*, cpus: float, memory_mb: int) -> dict[str, str]:
-    """What is to be written to which files; those of both versions."""
-    quota, memory = f"{round(cpus * _PERIOD_US)}", f"{memory_mb * 2**20}"
-    return {
-        "cpu.cfs_period_us": str(_PERIOD_US),
-        "cpu.cfs_quota_us": quota,
-        "memory.limit_in_bytes": memory,
-        "cpu.max": f"{quota} {_PERIOD_US}",
-        "memory.max": memory,
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How much of the machine a rig gets."""
 
+    cpus: float
+    memory_mb: int
 
-def limit(groups: list[Group], wanted: dict[str, str]) -> None:
-    """Write limits where there are such files. Raises OSError."""
-    for group in groups:
-        for name, value in wanted.items():
-            if (group.folder / name).exists():
-                (group.folder / name).write_text(value, encoding="ascii")
+    def apply(self, groups: list[Group]) -> None:
+        """Put them on the rig's groups, of either version. Raises OSError."""
+        quota, memory = f"{round(self.cpus * _PERIOD_US)}", f"{self.memory_mb * 2**20}"
+        # Weighed like ten others, so that it gets its small quota on a busy machine too.
+        wanted = {
+            "cpu.cfs_period_us": str(_PERIOD_US),
+            "cpu.cfs_quota_us": quota,
+            "cpu.shares": "10240",
+            "memory.limit_in_bytes": memory,
+            "cpu.max": f"{quota} {_PERIOD_US}",
+            "cpu.weight": "1000",
+            "memory.max": memory,
+        }
+        for group in groups:
+            for name, value in wanted.items():
+                if (group.folder / name).exists():
+                    (group.folder / name).write_text(value, encoding="ascii")
 
 
 def remove(folders: list[Path], *, deadline_s: float = 20.0) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.installed.booted import Booted
+from tests.installed.groups import Bounds
 from tests.paths import CHECKOUT
 from tests.rig import eventually
 
@@ -18,7 +19,7 @@ REPOSITORY = "/srv/cloud-resource-optimizer.git"
 CONFIG = "/etc/optimizer/optimizer.env"
 STATUS = "/run/optimizer/status.json"
 USERS = ("optimizer", "optimizer-glances")
-CPUS, MEMORY_MB = 1.0, 2048
+BOUNDS = Bounds(cpus=1.0, memory_mb=2048)
 """What a rig of these tests may use: a small host, whatever else runs on the machine."""
 QUICK = {"CHECK_INTERVAL_SECONDS": "1", "TARGET_CPU": "30", "TARGET_MEMORY": "15"}
 _INSTALL_S = 400.0
@@ -99,7 +100,9 @@ class Service:
     def is_holding(self) -> bool:
         """Whether the CPU is at its setpoint, by load of ours."""
         cpu = self.resource("cpu")
-        return bool(cpu) and cpu["held"] > 0 and abs(cpu["now"] - cpu["setpoint"]) < 0.05
+        if not cpu or cpu["now"] is None or cpu["setpoint"] is None:
+            return False
+        return bool(cpu["held"] > 0 and abs(cpu["now"] - cpu["setpoint"]) < 0.05)
 
     def wait_until_holding(self, *, deadline_s: float = _BEGIN_S) -> None:
         """Return once the target is held."""

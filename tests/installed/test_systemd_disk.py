@@ -10,7 +10,7 @@ import pytest
 
 from tests.installed.booted import booted
 from tests.installed.conftest import Installation, holding
-from tests.installed.service import Service
+from tests.installed.service import BOUNDS, Service
 from tests.rig import eventually
 
 pytestmark = pytest.mark.installed
@@ -29,7 +29,7 @@ WantedBy=local-fs.target
 @pytest.fixture(scope="module")
 def disk(installation: Installation) -> Iterator[tuple[Service, str]]:
     """A service that holds space on /data, and the device of that."""
-    with booted(on=installation.upper) as rig:
+    with booted(on=installation.upper, bounds=BOUNDS) as rig:
         device = rig.disk("data", size_mb=_SIZE_MB)
         rig.write("/etc/systemd/system/data.mount", _MOUNT.format(device=device))
         rig.run(["systemctl", "daemon-reload"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.installed.conftest import Installation
-from tests.installed.service import CPUS, STATUS, Process, Service
+from tests.installed.service import BOUNDS, STATUS, Process, Service
 from tests.rig import eventually
 
 pytestmark = pytest.mark.installed
@@ -51,7 +51,7 @@ def test_it_holds_what_it_says(service: Service, figure: Callable[[str], None]) 
         said.append(service.resource("cpu").get("own_mean") and service.resource("cpu")["own"])
         time.sleep(0.25)
     spent_s, lasted_s = _cpu_s(members) - before_s, time.monotonic() - begun_s
-    measured = spent_s / lasted_s / CPUS
+    measured = spent_s / lasted_s / BOUNDS.cpus
     told = sum(filter(None, said)) / len(said)
     target = service.resource("cpu")["target"]
     figure(f"systemd: own CPU {measured:.3f} by the kernel, {told:.3f} said; target {target:.3f}")

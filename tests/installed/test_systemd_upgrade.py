@@ -8,7 +8,7 @@ import pytest
 
 from tests.installed.booted import booted
 from tests.installed.conftest import holding
-from tests.installed.service import CLONE, REPOSITORY, USERS, Service, clone, files
+from tests.installed.service import BOUNDS, CLONE, REPOSITORY, USERS, Service, clone, files
 from tests.rig import eventually
 
 pytestmark = pytest.mark.installed
@@ -20,7 +20,7 @@ _VERSION = "import importlib.metadata as m; print(m.version('cloud-resource-opti
 @pytest.fixture(scope="module")
 def upgraded() -> Iterator[tuple[Service, set[str]]]:
     """A rig that has gone from an older version to this one, and what files there were before."""
-    with booted() as rig:
+    with booted(bounds=BOUNDS) as rig:
         clone(rig)
         before = files(rig)
         old = Service(rig, "/root/cloud-resource-optimizer-old")
