@@ -32,6 +32,9 @@ _SCRIPT = Path(__file__).with_name("boot.sh")
 _BOOT_S = 90.0
 _PREFIX = "optimizer-rig-"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_AS_USER = (
+    'user=$1; shift; exec setpriv --reuid "$user" --regid "$(id -g "$user")" --init-groups "$@"'
+)
 _TOOLS = ("unshare", "nsenter", "setpriv", "losetup", "mount")
 
 
@@ -212,7 +215,7 @@ class Booted:
         words = ["env", "-i", *(f"{key}={value}" for key, value in variables.items())]
         words += ["timeout", "-k", "2", str(timeout)]
         if user != "root":
-            words += ["setpriv", "--reuid", user, "--regid", user, "--init-groups"]
+            words += ["sh", "-c", _AS_USER, "-", user]
         done = subprocess.run(
             [*self.entering(), *words, *map(str, argv)],
             input=stdin if isinstance(stdin, str) else None,

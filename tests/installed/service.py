@@ -28,16 +28,12 @@ _BEGIN_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A process inside; its number there, its user and its command line."""
+    """A process inside; its number and its parent's there, its user and its command line."""
 
     pid: int
+    parent: int
     user: str
     command: str
-
-    @property
-    def is_cpu_worker(self) -> bool:
-        """Whether it burns CPU time."""
-        return re.search(r"stressers\S* cpu\b", self.command) is not None
 
 
 class Service:
@@ -116,12 +112,12 @@ class Service:
 
     def processes(self) -> list[Process]:
         """All processes inside that belong to a user of ours, or run our programs."""
-        lines = self.rig.run(["ps", "-eo", "pid=,user:32=,args="]).stdout.splitlines()
+        lines = self.rig.run(["ps", "-eo", "pid=,ppid=,user:32=,args="]).stdout.splitlines()
         found = []
         for line in lines:
-            pid, user, command = line.split(maxsplit=2)
+            pid, parent, user, command = line.split(maxsplit=3)
             if user in USERS or "/opt/cloud-resource-optimizer/" in command:
-                found.append(Process(pid=int(pid), user=user, command=command))
+                found.append(Process(pid=int(pid), parent=int(parent), user=user, command=command))
         return found
 
     def daemon(self) -> list[Process]:
@@ -129,9 +125,9 @@ class Service:
         return [one for one in self.processes() if one.user == "optimizer"]
 
     def cpu_workers(self) -> list[Process]:
-        """Those that burn CPU time now."""
-        pids = self.resource("cpu").get("pids", [])
-        return [one for one in self.daemon() if one.pid in pids]
+        """Those that burn CPU time now; their parent, the crew, only leads them."""
+        pids, main = self.resource("cpu").get("pids", []), self.main
+        return [one for one in self.daemon() if one.pid in pids and one.parent != main]
 
     def kill(self, pid: int, number: str = "KILL") -> None:
         """Send a signal inside."""
