@@ -91,9 +91,10 @@ class Booted:
         rigs.mkdir(exist_ok=True)
         sweep(rigs)
         self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=rigs))
+        lock = self._life.enter_context((self.folder / "lock").open("w"))
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # Before the lock is let go.
         self._life.callback(_remove_folder, self.folder)
-        self._lock = self._life.enter_context((self.folder / "lock").open("w"))
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
         for name in ("upper", "work", "root", "disks"):
             (self.folder / name).mkdir(mode=0o755)
         self.folder.chmod(0o755)
@@ -339,7 +340,7 @@ def sweep(rigs: Path) -> None:
     """Remove what is left of rigs whose test process was killed."""
     for folder in rigs.glob(f"{_PREFIX}*"):
         try:
-            with (folder / "lock").open("w") as lock:
+            with (folder / "lock").open("r+") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
                 groups.remove([Path(name) for name in record["groups"]])
