@@ -30,7 +30,7 @@ from tests.installed import debian, groups, package_index
 
 _SCRIPT = Path(__file__).with_name("boot.sh")
 _BOOT_S = 90.0
-_PREFIX = "optimizer-rig-"
+_PREFIX, _GOING = "optimizer-rig-", "going-"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _AS_USER = (
     'user=$1; shift; exec setpriv --reuid "$user" --regid "$(id -g "$user")" --init-groups "$@"'
@@ -287,6 +287,10 @@ class Booted:
         place = f"--directory={self.upper / 'var/log/journal'}"
         return subprocess.run([*argv, place], capture_output=True, text=True, check=False).stdout
 
+    def told(self) -> str:
+        """The ends of what is on its console and in its journal, for the report of a failure."""
+        return f"{self.console[-3000:]}\n{self.journal()}\n"
+
     def power_loss(self) -> None:
         """Kill its process 1, and all others with it; what is on its disks stays."""
         os.kill(self.init, 9)
@@ -327,12 +331,12 @@ def booted(
     bounds: groups.Bounds | None = None,
     unified: bool = False,
 ) -> Iterator[Booted]:
-    """A running rig; on a failure inside the block the end of its journal is printed."""
+    """A running rig; when the block fails it is told how it went in there."""
     with Booted(binds=binds, on=on, bounds=bounds, unified=unified) as rig:
         try:
             yield rig
         except BaseException:
-            sys.stdout.write(f"{rig.console[-4000:]}\n{rig.journal()}\n")
+            sys.stdout.write(rig.told())
             raise
 
 
@@ -347,13 +351,17 @@ def sweep(rigs: Path) -> None:
                 _remove_folder(folder)
         except (OSError, ValueError):
             continue  # in use, or being made or removed by somebody
+    for folder in rigs.glob(f"{_GOING}*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove_folder(folder: Path) -> None:
     for image in (folder / "disks").glob("*"):
         for line in _host("losetup", "-n", "-O", "NAME", "-j", str(image)).split():
             _host("losetup", "-d", line)
-    shutil.rmtree(folder)
+    # Under another name nobody else begins to remove it.
+    going = folder.rename(folder.with_name(f"{_GOING}{folder.name}"))
+    shutil.rmtree(going, ignore_errors=True)
 
 
 def _skip_without_means() -> None:

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.installed.booted import Booted, booted
 from tests.installed.service import BOUNDS, CLONE, REPOSITORY, Service, clone
 from tests.paths import CHECKOUT
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, Any]:
+    """A failure shows the journal of the rig of a fixture, which goes only later."""
+    report = yield
+    if report.failed and report.when == "call":
+        for name, value in getattr(item, "funcargs", {}).items():
+            one = value[0] if isinstance(value, tuple) else value
+            if isinstance(one, Service):
+                report.sections.append((f"rig of {name}", one.rig.told()))
+    return report
 
 
 @dataclass(slots=True, kw_only=True)
