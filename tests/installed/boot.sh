@@ -1,6 +1,7 @@
 # Becomes the init of a rig: runs as process 1 of new namespaces, and never returns.
 # Environment: RIG_TREE RIG_UPPER RIG_WORK RIG_ROOT RIG_CONSOLE, RIG_GROUPS (lines of
-# "place options", options empty for version 2), RIG_BINDS (lines of folders, read-only).
+# "place options", options empty for version 2), RIG_DISKS (lines for mknod),
+# RIG_BINDS (lines of folders, read-only).
 set -eu
 read -r _ || exec </dev/null # until the process that has started this one is out of the way
 mount -t overlay overlay -o "lowerdir=$RIG_TREE,upperdir=$RIG_UPPER,workdir=$RIG_WORK" "$RIG_ROOT"
@@ -16,6 +17,10 @@ mount -t tmpfs -o mode=755 tmpfs dev
 for node in null zero full random urandom tty; do
     : >"dev/$node"
     mount --bind "/dev/$node" "dev/$node"
+done
+printf '%s\n' "$RIG_DISKS" | while read -r device kind major minor; do
+    [ -n "$device" ] || continue
+    mknod -m 660 "./$device" "$kind" "$major" "$minor"
 done
 : >dev/console
 mount --bind "$RIG_CONSOLE" dev/console

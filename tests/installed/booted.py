@@ -66,7 +66,7 @@ class Booted:
         self._process: subprocess.Popen[bytes] | None = None
         self._init: int | None = None
         self._groups: list[groups.Group] = []
-        self._disks: dict[str, int] = {}
+        self._disks: list[str] = []
         self.console = ""
 
     def __enter__(self) -> Self:
@@ -146,8 +146,6 @@ class Booted:
             os.close(console)
         self._let_go(self._process)
         self._init = self._wait_for_init()
-        for name, node in self._disks.items():
-            self._make_node(name, node)
 
     def _let_go(self, process: subprocess.Popen[bytes]) -> None:
         # A group of version 2 that has processes of its own gives its children no controllers.
@@ -168,6 +166,7 @@ class Booted:
             "RIG_ROOT": str(self.folder / "root"),
             "RIG_CONSOLE": console,
             "RIG_GROUPS": "\n".join(f"{group.place} {group.options}" for group in self._groups),
+            "RIG_DISKS": "\n".join(" ".join(_node(device)) for device in self._disks),
             "RIG_BINDS": "\n".join(map(str, self._binds)),
         }
 
@@ -271,13 +270,9 @@ class Booted:
             device = _host("losetup", "--find", "--show", str(image)).strip()
         except subprocess.CalledProcessError as exc:
             pytest.skip(f"no loop device can be had: {exc.stderr.strip()}")
-        self._disks[device] = os.stat(device).st_rdev
-        self._make_node(device, self._disks[device])
+        self._disks.append(device)
+        self.run(["mknod", "-m", "660", *_node(device)])
         return device
-
-    def _make_node(self, device: str, node: int) -> None:
-        numbers = [str(os.major(node)), str(os.minor(node))]
-        self.run(["mknod", "-m", "660", device, "b", *numbers])
 
     def journal(self, *words: str, lines: int = 300) -> str:
         """The last lines of the journal, also when it is switched off; `words` go to journalctl."""
@@ -396,6 +391,12 @@ def _name(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text(encoding="ascii").strip()
     except OSError:
         return ""
+
+
+def _node(device: str) -> list[str]:
+    """What mknod(1) is told to make a device of the host known inside."""
+    number = os.stat(device).st_rdev
+    return [device, "b", str(os.major(number)), str(os.minor(number))]
 
 
 def _host(*words: str) -> str:
