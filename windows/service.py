@@ -1,17 +1,19 @@
-"""What the Windows service manager starts: `python -I service.py SITE-PACKAGES`.
+"""What the Windows service manager starts: `python -I service.py SITE-PACKAGES PROGRAMDATA`.
 
 The interpreter is the one that a venv was made of, because that of a venv only
 starts another process, which the service manager would not know. So the
-folder with our packages comes as an argument.
+folder with our packages comes as an argument, and so does the one below which
+the installation has made our directories, whatever a service's environment says.
 """
 
+import os
 import site
 import sys
 
-for folder in sys.argv[1:]:
-    site.addsitedir(folder)
+site.addsitedir(sys.argv[1])
+os.environ["PROGRAMDATA"] = sys.argv[2]
 
-from optimizer.cli.service_host import main  # noqa: E402 - found only now
+from optimizer.cli.service_host import main
 
 if __name__ == "__main__":
     sys.exit(main())

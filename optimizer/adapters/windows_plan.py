@@ -64,9 +64,9 @@ def access_list(*, writes: bool, everybody_reads: bool, sid: str) -> str:
     return "D:PAI" + "".join(f"(A;OICI;{right};;;{who})" for who, right in entries)
 
 
-def command_line(python: str, shim: str, site: str) -> str:
+def command_line(python: str, shim: str, site: str, data: str) -> str:
     """What the service manager starts: an interpreter without a user's surroundings, our shim."""
-    return subprocess.list2cmdline([python, "-I", shim, site])
+    return subprocess.list2cmdline([python, "-I", shim, site, data])
 
 
 def outside_of_profiles(path: str, profiles: str) -> bool:

@@ -51,8 +51,11 @@ def look() -> Found | None:
         return None if service is None else _found(service)
 
 
-def install(command: str) -> Iterator[str]:
-    """Register the service or set right what differs. Raises ServiceError."""
+def install(command: str, lacks: list[str]) -> Iterator[str]:
+    """Register the service or set right what differs. Raises ServiceError.
+
+    `lacks` gets the name of each setting that this system does not know.
+    """
     with _Manager(win32service.SC_MANAGER_ALL_ACCESS) as manager:
         service = manager.open(win32service.SERVICE_ALL_ACCESS)
         if service is None:
@@ -62,7 +65,10 @@ def install(command: str) -> Iterator[str]:
         else:
             yield from _reconfigured(service, command)
         for name, level, wanted in _settings():
-            if _set(service, level, wanted):
+            done = _set(service, level, wanted)
+            if done is None:
+                lacks.append(name)
+            elif done:
                 yield name
         yield from _event_source()
 
@@ -165,21 +171,21 @@ def _settings() -> Iterator[tuple[str, int, Any]]:
     )
 
 
-def _set(service: Any, level: int, wanted: Any) -> bool:
-    """Whether the setting was another one; one that this system does not know stays as it is."""
+def _set(service: Any, level: int, wanted: Any) -> bool | None:
+    """Whether the setting was another one; None for one that this system does not know."""
     try:
         if _plain(win32service.QueryServiceConfig2(service, level)) == _plain(wanted):
             return False
     except (pywintypes.error, NotImplementedError) as exc:
         if exc.args[0] not in _UNSUPPORTED:
             raise ServiceError(f"cannot read the service's settings: {exc}") from exc
-        return False
+        return None
     try:
         win32service.ChangeServiceConfig2(service, level, wanted)
     except pywintypes.error as exc:
         if exc.winerror not in _UNSUPPORTED:
             raise ServiceError(f"cannot change the service's settings: {exc.strerror}") from exc
-        return False
+        return None
     return True
 
 

@@ -67,8 +67,10 @@ def _tell(changes: Iterator[str]) -> int:
 def _install(*, start: bool) -> Iterator[str]:
     from optimizer.adapters import windows_scm
 
-    command = _command()
-    yield from windows_scm.install(command)
+    command, lacks = _command(), list[str]()
+    yield from windows_scm.install(command, lacks)
+    if lacks:
+        print(f"this Windows does not know: {', '.join(lacks)}", file=sys.stderr)
     sid = plan.service_sid(plan.NAME)
     for path, writes, read_by_all in _places(usual_directories()):
         granted = plan.access_list(writes=writes, everybody_reads=read_by_all, sid=sid)
@@ -132,4 +134,5 @@ def _command() -> str:
                 "use a Python installed for all users and an environment outside of "
                 f"{profiles}, for example in C:\\Program Files\\CloudResourceOptimizer"
             )
-    return plan.command_line(python, str(shim), site)
+    data = str(usual_directories().state.parents[1])
+    return plan.command_line(python, str(shim), site, data)
