@@ -20,6 +20,8 @@ from recover.prove import by_mark, mark_fault
 
 UNIT = "optimizer.service"
 WINDOWS_SERVICE = "CloudResourceOptimizer"
+SERVICE_STOPPED = 1
+"""Source: winsvc.h."""
 _BOOTED_BY_SYSTEMD = "/run/systemd/system"
 """Source: sd_booted(3)."""
 _FIRST_PIDS = "pid:[4026531836]"
@@ -267,17 +269,14 @@ def _systemd_service() -> Service | None:
 
 def _windows_service() -> Service | None:
     """Our service as Windows shows it; None where there is none."""
-    shown = _asked(["sc.exe", "queryex", WINDOWS_SERVICE])
-    return windows_service(shown)
+    if sys.platform == "win32":
+        from recover.windows import service_state
 
-
-def windows_service(shown: str) -> Service | None:
-    """What `sc queryex` says: STATE 1 is stopped. Source: winsvc.h, SERVICE_STOPPED."""
-    numbers = dict(re.findall(r"^\s*(STATE|PID)\s*:\s*(\d+)", shown, re.MULTILINE))
-    if "STATE" not in numbers:
-        return None
-    pid = int(numbers.get("PID", "0"))
-    return Service(WINDOWS_SERVICE, numbers["STATE"] != "1", pid or None, "")
+        found = service_state(WINDOWS_SERVICE)
+        if found is not None:
+            state, pid = found
+            return Service(WINDOWS_SERVICE, state != SERVICE_STOPPED, pid or None, "")
+    return None
 
 
 def _asked(command: list[str]) -> str:

@@ -102,7 +102,12 @@ def _is_lock_of(pid: int, line: str) -> bool:
 
 
 def boot_id() -> str | None:
-    """Linux's name for this boot; None where it is not told. Source: random(4)."""
+    """Linux's name for this boot; None where it is not told. Source: random(4).
+
+    Asked on Linux only: elsewhere anybody may have made a folder /proc.
+    """
+    if sys.platform != "linux":
+        return None
     try:
         return _text("/proc/sys/kernel/random/boot_id").strip() or None
     except OSError:

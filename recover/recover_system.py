@@ -933,7 +933,12 @@ def _is_lock_of(pid: int, line: str) -> bool:
 
 
 def boot_id() -> str | None:
-    """Linux's name for this boot; None where it is not told. Source: random(4)."""
+    """Linux's name for this boot; None where it is not told. Source: random(4).
+
+    Asked on Linux only: elsewhere anybody may have made a folder /proc.
+    """
+    if sys.platform != "linux":
+        return None
     try:
         return _text("/proc/sys/kernel/random/boot_id").strip() or None
     except OSError:
@@ -1041,12 +1046,14 @@ def looked_at_closely(processes: Mapping[int, Process], pids: frozenset[int]) ->
 
 _QUERY, _TERMINATE, _SYNCHRONIZE = 0x1000, 0x0001, 0x00100000
 """Source: winnt.h, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_TERMINATE, SYNCHRONIZE."""
-_TOKEN_QUERY, _TOKEN_OWNER = 0x0008, 4
+_TOKEN_QUERY, _TOKEN_USER, _TOKEN_OWNER = 0x0008, 1, 4
 _FILE_OBJECT, _OWNER_INFORMATION = 1, 1
 _EPOCH_100NS = 116_444_736_000_000_000
 """1970-01-01 in units of 100 ns since 1601. Source: minwinbase.h, FILETIME."""
 _RUNNING, _NO_SUCH_PROCESS = 259, 87
 """Source: winbase.h, STILL_ACTIVE; winerror.h, ERROR_INVALID_PARAMETER."""
+_SC_CONNECT, _SERVICE_QUERY = 0x0001, 0x0004
+"""Source: winsvc.h, SC_MANAGER_CONNECT, SERVICE_QUERY_STATUS."""
 _SAME, _OTHER = 0, 1
 """Stand-ins for user ids: whether a process is of the owner of our directory or not."""
 
@@ -1129,17 +1136,13 @@ if sys.platform == "win32":
         return microseconds(times[0].dwLowDateTime, times[0].dwHighDateTime)
 
     def _is_of_owner(handle: int, directory: str) -> bool:
-        """Whether what the process creates gets the owner that the directory has."""
+        """Whether the directory belongs to the process's user, or to whom its new files do."""
         token, sid, descriptor = wintypes.HANDLE(), ctypes.c_void_p(), ctypes.c_void_p()
         if not _advapi32.OpenProcessToken(
             wintypes.HANDLE(handle), _TOKEN_QUERY, ctypes.byref(token)
         ):
             return False
         try:
-            owner, size = ctypes.create_string_buffer(256), wintypes.DWORD()
-            told = _advapi32.GetTokenInformation(
-                token, _TOKEN_OWNER, owner, len(owner), ctypes.byref(size)
-            )
             failed = _advapi32.GetNamedSecurityInfoW(
                 ctypes.c_wchar_p(directory),
                 _FILE_OBJECT,
@@ -1150,13 +1153,44 @@ if sys.platform == "win32":
                 None,
                 ctypes.byref(descriptor),
             )
-            if not told or failed:
+            if failed:
                 return False
-            return bool(_advapi32.EqualSid(ctypes.c_void_p.from_buffer(owner), sid))
+            return any(_is_token_of(token, kind, sid) for kind in (_TOKEN_USER, _TOKEN_OWNER))
         finally:
             _kernel32.CloseHandle(token)
             if descriptor:
                 _kernel32.LocalFree(descriptor)
+
+    def _is_token_of(token: wintypes.HANDLE, kind: int, sid: ctypes.c_void_p) -> bool:
+        """Whether that identity of a token is `sid`; both kinds begin with a pointer to theirs."""
+        found, size = ctypes.create_string_buffer(256), wintypes.DWORD()
+        told = _advapi32.GetTokenInformation(token, kind, found, len(found), ctypes.byref(size))
+        return bool(told and _advapi32.EqualSid(ctypes.c_void_p.from_buffer(found), sid))
+
+    def service_state(name: str) -> tuple[int, int] | None:
+        """State and pid of a service; None where there is none. Source: winsvc.h.
+
+        Asked by the programming interface: what `sc queryex` prints is translated.
+        """
+        _advapi32.OpenSCManagerW.restype = _advapi32.OpenServiceW.restype = wintypes.HANDLE
+        manager = wintypes.HANDLE(_advapi32.OpenSCManagerW(None, None, _SC_CONNECT))
+        if not manager:
+            return None
+        wide = ctypes.c_wchar_p(name)
+        service = wintypes.HANDLE(_advapi32.OpenServiceW(manager, wide, _SERVICE_QUERY))
+        try:
+            if not service:
+                return None
+            # SERVICE_STATUS_PROCESS: the state is the second word, the pid the eighth.
+            words, size = (wintypes.DWORD * 9)(), wintypes.DWORD()
+            told = _advapi32.QueryServiceStatusEx(
+                service, 0, words, ctypes.sizeof(words), ctypes.byref(size)
+            )
+            return (words[1], words[7]) if told else None
+        finally:
+            if service:
+                _advapi32.CloseServiceHandle(service)
+            _advapi32.CloseServiceHandle(manager)
 
     def cpu_times() -> tuple[int, int] | None:
         """Idle and all time until now, in units of 100 ns. Kernel time contains idle time."""
@@ -2394,6 +2428,8 @@ def _expanded(value: str, environ: Mapping[str, str]) -> str:
 
 UNIT = "optimizer.service"
 WINDOWS_SERVICE = "CloudResourceOptimizer"
+SERVICE_STOPPED = 1
+"""Source: winsvc.h."""
 _BOOTED_BY_SYSTEMD = "/run/systemd/system"
 """Source: sd_booted(3)."""
 _FIRST_PIDS = "pid:[4026531836]"
@@ -2639,17 +2675,12 @@ def _systemd_service() -> Service | None:
 
 def _windows_service() -> Service | None:
     """Our service as Windows shows it; None where there is none."""
-    shown = _asked(["sc.exe", "queryex", WINDOWS_SERVICE])
-    return windows_service(shown)
-
-
-def windows_service(shown: str) -> Service | None:
-    """What `sc queryex` says: STATE 1 is stopped. Source: winsvc.h, SERVICE_STOPPED."""
-    numbers = dict(re.findall(r"^\s*(STATE|PID)\s*:\s*(\d+)", shown, re.MULTILINE))
-    if "STATE" not in numbers:
-        return None
-    pid = int(numbers.get("PID", "0"))
-    return Service(WINDOWS_SERVICE, numbers["STATE"] != "1", pid or None, "")
+    if sys.platform == "win32":
+        found = service_state(WINDOWS_SERVICE)
+        if found is not None:
+            state, pid = found
+            return Service(WINDOWS_SERVICE, state != SERVICE_STOPPED, pid or None, "")
+    return None
 
 
 def _asked(command: list[str]) -> str:
@@ -2769,7 +2800,21 @@ def _stop_service() -> Act:
     if done.returncode != 0:
         said = " ".join(done.stdout.decode("utf-8", "replace").split())[:200]
         return Act("service", name, "failed", said or f"exit code {done.returncode}")
+    if sys.platform == "win32" and not _stopped_on_windows():
+        return Act("service", name, "failed", f"not stopped within {SERVICE_S:.0f} s; going on")
     return Act("service", name, "done", "stopped by the service manager")
+
+
+def _stopped_on_windows() -> bool:
+    """Whether the service ends in time: `sc stop` does not wait for that."""
+    if sys.platform == "win32":
+        until_s = time.monotonic() + SERVICE_S
+        while time.monotonic() < until_s:
+            found = service_state(WINDOWS_SERVICE)
+            if found is None or found[0] == SERVICE_STOPPED:
+                return True
+            time.sleep(_LOOK_S)
+    return False
 
 
 def _kill_group(group: Group, ours: frozenset[int], tell: Tell) -> None:

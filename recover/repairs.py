@@ -11,7 +11,7 @@ import time
 from typing import Iterable
 
 from recover.ending import Act, Tell, end_daemons, grip_all, in_words, kill
-from recover.facts import UNIT, WINDOWS_SERVICE, is_nested, read_group
+from recover.facts import SERVICE_STOPPED, UNIT, WINDOWS_SERVICE, is_nested, read_group
 from recover.folder import Folder, RefusedError, open_folder
 from recover.homes import INHIBIT, read_inhibit
 from recover.kernel import own_user
@@ -115,7 +115,23 @@ def _stop_service() -> Act:
     if done.returncode != 0:
         said = " ".join(done.stdout.decode("utf-8", "replace").split())[:200]
         return Act("service", name, "failed", said or f"exit code {done.returncode}")
+    if sys.platform == "win32" and not _stopped_on_windows():
+        return Act("service", name, "failed", f"not stopped within {SERVICE_S:.0f} s; going on")
     return Act("service", name, "done", "stopped by the service manager")
+
+
+def _stopped_on_windows() -> bool:
+    """Whether the service ends in time: `sc stop` does not wait for that."""
+    if sys.platform == "win32":
+        from recover.windows import service_state
+
+        until_s = time.monotonic() + SERVICE_S
+        while time.monotonic() < until_s:
+            found = service_state(WINDOWS_SERVICE)
+            if found is None or found[0] == SERVICE_STOPPED:
+                return True
+            time.sleep(_LOOK_S)
+    return False
 
 
 def _kill_group(group: Group, ours: frozenset[int], tell: Tell) -> None:

@@ -13,12 +13,14 @@ from recover.model import Process
 
 _QUERY, _TERMINATE, _SYNCHRONIZE = 0x1000, 0x0001, 0x00100000
 """Source: winnt.h, PROCESS_QUERY_LIMITED_INFORMATION, PROCESS_TERMINATE, SYNCHRONIZE."""
-_TOKEN_QUERY, _TOKEN_OWNER = 0x0008, 4
+_TOKEN_QUERY, _TOKEN_USER, _TOKEN_OWNER = 0x0008, 1, 4
 _FILE_OBJECT, _OWNER_INFORMATION = 1, 1
 _EPOCH_100NS = 116_444_736_000_000_000
 """1970-01-01 in units of 100 ns since 1601. Source: minwinbase.h, FILETIME."""
 _RUNNING, _NO_SUCH_PROCESS = 259, 87
 """Source: winbase.h, STILL_ACTIVE; winerror.h, ERROR_INVALID_PARAMETER."""
+_SC_CONNECT, _SERVICE_QUERY = 0x0001, 0x0004
+"""Source: winsvc.h, SC_MANAGER_CONNECT, SERVICE_QUERY_STATUS."""
 _SAME, _OTHER = 0, 1
 """Stand-ins for user ids: whether a process is of the owner of our directory or not."""
 
@@ -101,17 +103,13 @@ if sys.platform == "win32":
         return microseconds(times[0].dwLowDateTime, times[0].dwHighDateTime)
 
     def _is_of_owner(handle: int, directory: str) -> bool:
-        """Whether what the process creates gets the owner that the directory has."""
+        """Whether the directory belongs to the process's user, or to whom its new files do."""
         token, sid, descriptor = wintypes.HANDLE(), ctypes.c_void_p(), ctypes.c_void_p()
         if not _advapi32.OpenProcessToken(
             wintypes.HANDLE(handle), _TOKEN_QUERY, ctypes.byref(token)
         ):
             return False
         try:
-            owner, size = ctypes.create_string_buffer(256), wintypes.DWORD()
-            told = _advapi32.GetTokenInformation(
-                token, _TOKEN_OWNER, owner, len(owner), ctypes.byref(size)
-            )
             failed = _advapi32.GetNamedSecurityInfoW(
                 ctypes.c_wchar_p(directory),
                 _FILE_OBJECT,
@@ -122,13 +120,44 @@ if sys.platform == "win32":
                 None,
                 ctypes.byref(descriptor),
             )
-            if not told or failed:
+            if failed:
                 return False
-            return bool(_advapi32.EqualSid(ctypes.c_void_p.from_buffer(owner), sid))
+            return any(_is_token_of(token, kind, sid) for kind in (_TOKEN_USER, _TOKEN_OWNER))
         finally:
             _kernel32.CloseHandle(token)
             if descriptor:
                 _kernel32.LocalFree(descriptor)
+
+    def _is_token_of(token: wintypes.HANDLE, kind: int, sid: ctypes.c_void_p) -> bool:
+        """Whether that identity of a token is `sid`; both kinds begin with a pointer to theirs."""
+        found, size = ctypes.create_string_buffer(256), wintypes.DWORD()
+        told = _advapi32.GetTokenInformation(token, kind, found, len(found), ctypes.byref(size))
+        return bool(told and _advapi32.EqualSid(ctypes.c_void_p.from_buffer(found), sid))
+
+    def service_state(name: str) -> tuple[int, int] | None:
+        """State and pid of a service; None where there is none. Source: winsvc.h.
+
+        Asked by the programming interface: what `sc queryex` prints is translated.
+        """
+        _advapi32.OpenSCManagerW.restype = _advapi32.OpenServiceW.restype = wintypes.HANDLE
+        manager = wintypes.HANDLE(_advapi32.OpenSCManagerW(None, None, _SC_CONNECT))
+        if not manager:
+            return None
+        wide = ctypes.c_wchar_p(name)
+        service = wintypes.HANDLE(_advapi32.OpenServiceW(manager, wide, _SERVICE_QUERY))
+        try:
+            if not service:
+                return None
+            # SERVICE_STATUS_PROCESS: the state is the second word, the pid the eighth.
+            words, size = (wintypes.DWORD * 9)(), wintypes.DWORD()
+            told = _advapi32.QueryServiceStatusEx(
+                service, 0, words, ctypes.sizeof(words), ctypes.byref(size)
+            )
+            return (words[1], words[7]) if told else None
+        finally:
+            if service:
+                _advapi32.CloseServiceHandle(service)
+            _advapi32.CloseServiceHandle(manager)
 
     def cpu_times() -> tuple[int, int] | None:
         """Idle and all time until now, in units of 100 ns. Kernel time contains idle time."""

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from recover import join
-from recover.facts import windows_service
 from recover.figures import memory_ratios
 from recover.places import Account, Asked, find, values_of
 from recover.windows import microseconds
@@ -171,16 +170,8 @@ def test_memory_in_use_by_each_formula() -> None:
     assert set(memory_ratios("").values()) == {None}
 
 
-def test_a_windows_time_and_service_are_read() -> None:
-    """A FILETIME counts 100 ns since 1601; SERVICE_STOPPED is 1."""
+def test_a_windows_time_is_read() -> None:
+    """A FILETIME counts 100 ns since 1601."""
     at_epoch = 116_444_736_000_000_000
     low, high = (at_epoch + 15) & 0xFFFFFFFF, (at_epoch + 15) >> 32
     assert microseconds(low, high) == 1
-    shown = "SERVICE_NAME: X\n   TYPE  : 10\n   STATE   : 4  RUNNING\n   PID     : 812\n"
-    service = windows_service(shown)
-    assert service is not None
-    assert (service.active, service.pid) == (True, 812)
-    stopped = windows_service(shown.replace("4  RUNNING", "1  STOPPED").replace("812", "0"))
-    assert stopped is not None
-    assert (stopped.active, stopped.pid) == (False, None)
-    assert windows_service("[SC] OpenService FAILED 1060") is None
