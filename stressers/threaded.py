@@ -143,7 +143,7 @@ class ThreadDoor:
         while chunk := os.read(stdin_fd, 4096):
             self._lines.extend(buffer.feed(chunk))
             self.called.set()
-        self.closed = True
+        self.closed = "eof" not in worker.DISABLED
         self.called.set()
 
     def _stopped(self, *_: object) -> None:

@@ -151,6 +151,10 @@ class FakeKernel32:
         wait._obj.value = self._new()
         return int(self._done("RegisterWaitForSingleObject", *arguments))
 
+    def SetNamedPipeHandleState(self, handle: int, mode: Any, *_: None) -> int:
+        """Written down."""
+        return int(self._done("SetNamedPipeHandleState", handle, mode._obj.value))
+
     def CreateMemoryResourceNotification(self, kind: int) -> int | None:
         """A handle; see `low`."""
         return self._new() if self._done("CreateMemoryResourceNotification", kind) else None

@@ -38,7 +38,7 @@ _LIMITS = {
 """What a stresser says that it was limited by, in words; others are names of errors."""
 _STUCK_S = 1.0
 """Reserving space takes milliseconds; a process that waits longer waits for somebody."""
-_CODE_GIVEN_BY_TIMER = 1
+_CODES_GIVEN_FROM_OUTSIDE = {1, signal.SIGTERM}
 _LARGEST_CODE = 255
 """Codes beyond this are NTSTATUS values, which people know in hexadecimal."""
 _CODE_WORKER_KILLED = 3
@@ -126,7 +126,8 @@ class StresserProcess:
             return
         line = lease.encode(self.resource.value, wanted, ttl_s=lease.TTL_S, level=level)
         # A full or broken pipe is an unhealthy stresser: its lease runs out, and its end is seen.
-        with contextlib.suppress(BrokenPipeError):
+        # Windows has EINVAL for a broken one.
+        with contextlib.suppress(OSError):
             if stdin.write(line):
                 self._sent = (wanted, now_s)
                 self._watched = level is not None
@@ -318,12 +319,12 @@ def _environment() -> dict[str, str]:
 def windows_end(code: int, *, told: bool) -> tuple[ExitCause, str]:
     """Cause and words for an exit code on Windows, which has no signals to tell it.
 
-    1 is what the lease's timer and those who end a process from outside leave, a
-    stresser also when it gives up; but then it has `told` why.
+    1 is what the lease's timer and those who end a process from outside leave (15,
+    if they are Python), a stresser also when it gives up; but then it has `told` why.
     """
     if code == 0:
         return ExitCause.FAILED, "ended by itself"
-    if code == _CODE_GIVEN_BY_TIMER and not told:
+    if code in _CODES_GIVEN_FROM_OUTSIDE and not told:
         return ExitCause.KILLED, "killed from outside, or its lease ran out"
     return ExitCause.FAILED, f"exit code {code:#x}" if code > _LARGEST_CODE else f"exit code {code}"
 

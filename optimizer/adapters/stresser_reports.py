@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import subprocess
 import sys
 import threading
 from collections import deque
+from typing import Any
+
+_PIPE_NOWAIT = 1
 
 
 class PolledReports:
@@ -45,6 +49,19 @@ class ThreadedReports:
         return b"".join(chunks)
 
 
+def never_wait(kernel32: Any, handle: int) -> None:
+    """Let a write to a pipe that is full take nothing, in place of waiting for its reader.
+
+    Also of a pipe without a name. Raises OSError.
+
+    Source: SetNamedPipeHandleState, PIPE_NOWAIT.
+    """
+    mode = ctypes.c_uint32(_PIPE_NOWAIT)
+    if not kernel32.SetNamedPipeHandleState(handle, ctypes.byref(mode), None, None):
+        message = "the input of a stresser cannot be made one that never waits"
+        raise OSError(message)
+
+
 def reports_of(process: subprocess.Popen[bytes]) -> PolledReports | ThreadedReports:
     """The reports of a stresser that was just started. Raises OSError."""
     stdin, stdout = process.stdin, process.stdout
@@ -52,6 +69,11 @@ def reports_of(process: subprocess.Popen[bytes]) -> PolledReports | ThreadedRepo
         message = "the stresser was started without pipes"
         raise OSError(message)
     if sys.platform == "win32":
+        import msvcrt  # noqa: PLC0415  # exists on Windows only
+
+        library = ctypes.WinDLL("kernel32", use_last_error=True)
+        library.SetNamedPipeHandleState.argtypes = (ctypes.c_void_p,) * 4
+        never_wait(library, msvcrt.get_osfhandle(stdin.fileno()))
         return ThreadedReports(stdout.fileno())
     os.set_blocking(stdin.fileno(), False)
     os.set_blocking(stdout.fileno(), False)
