@@ -115,8 +115,6 @@ def test_cpu_load_is_in_the_idle_class_and_memory_is_not(
     assert until(renewed(cpu, 0.1, lambda: "IDLE_PRIORITY_CLASS" in cpu.means))
     assert psutil.Process(cpu.pid).nice() == psutil.IDLE_PRIORITY_CLASS
     assert psutil.Process(memory.pid).nice() == psutil.NORMAL_PRIORITY_CLASS
-    used_s = cpu.cpu_s()
-    assert until(renewed(cpu, 0.3, lambda: cpu.cpu_s() > used_s + 0.2))
 
 
 @pytest.mark.parametrize("code", [1, signal.SIGTERM])
