@@ -21,13 +21,13 @@ from optimizer.adapters.stresser_process import StresserProcess
 from optimizer.model import ExitCause, Resource
 from stressers import free, holder, windows
 from stressers.lease import encode
+from tests.paths import CODE
 
 pytestmark = pytest.mark.skipif(sys.platform != "win32", reason="needs Windows, or wine")
 
 MIB = 1 << 20
 DEADLINE_S = 20.0
-ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = ROOT / "stressers" / "__main__.py"
+PROGRAM = CODE / "stressers" / "__main__.py"
 
 
 def until(fulfilled: Callable[[], bool]) -> bool:
@@ -222,7 +222,7 @@ def test_the_end_of_its_parent_ends_it(disabled: str) -> None:
         [sys.executable, "-c", textwrap.dedent(PARENT), str(PROGRAM), disabled],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        cwd=ROOT,
+        cwd=CODE,
     )
     assert parent.stdin is not None
     assert parent.stdout is not None
@@ -250,7 +250,7 @@ def test_a_hung_interpreter_does_not_outlive_its_lease() -> None:
         lease_alarm(1.0, windows.system())
         ctypes.PyDLL("kernel32").Sleep(600_000)
     """
-    child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], cwd=ROOT)
+    child = subprocess.Popen([sys.executable, "-c", textwrap.dedent(program)], cwd=CODE)
     try:
         assert child.wait(DEADLINE_S) == 1
     finally:
@@ -272,7 +272,7 @@ def test_a_held_file_is_ours_alone_and_goes_with_us(tmp_path: Path) -> None:
     child = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(HOLDER), str(tmp_path)],
         stdout=subprocess.PIPE,
-        cwd=ROOT,
+        cwd=CODE,
     )
     assert child.stdout is not None
     try:
