@@ -98,11 +98,23 @@ def _remove(name: Path) -> None:
 def rename_over(name: Path, path: Path) -> None:
     """Rename a file over another one, on Windows once its readers are done; raises OSError."""
     if sys.platform == "win32":
-        for _ in range(_SHARING_RETRIES):
-            try:
-                os.replace(name, path)
-            except PermissionError:
-                time.sleep(_SHARING_PAUSE_S)
-            else:
-                return
-    os.replace(name, path)
+        replace_when_free(name, path)
+    else:
+        os.replace(name, path)
+
+
+def replace_when_free(
+    name: Path,
+    path: Path,
+    replace: Callable[[Path, Path], None] = os.replace,
+    pause: Callable[[float], None] = time.sleep,
+) -> None:
+    """The same with some patience for those who have the other file open; raises OSError."""
+    for _ in range(_SHARING_RETRIES):
+        try:
+            replace(name, path)
+        except PermissionError:
+            pause(_SHARING_PAUSE_S)
+        else:
+            return
+    replace(name, path)

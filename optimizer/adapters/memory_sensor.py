@@ -8,13 +8,16 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from optimizer.adapters.kernel_file import KernelFile
 from optimizer.adapters.memory_scope import MemoryScope
-from optimizer.adapters.windows_memory import WindowsMemory, windows_memory
 from optimizer.counters import MemoryCounters
+
+if TYPE_CHECKING:
+    from optimizer.adapters.windows_memory import WindowsMemory
 
 _MEMINFO_BYTES = 8192
 _PRESSURE_BYTES = 256
@@ -90,6 +93,15 @@ def portable_memory() -> MemoryCounters:
     )
 
 
+def _windows() -> WindowsMemory | None:
+    if sys.platform != "win32":
+        return None
+    # Elsewhere it would cost the daemon memory for nothing.
+    from optimizer.adapters.windows_memory import windows_memory  # noqa: PLC0415
+
+    return windows_memory()
+
+
 class MemorySensor:
     """Memory and pressure; files are kept open, for psutil opens each anew at twice the cost.
 
@@ -99,7 +111,7 @@ class MemorySensor:
     def __init__(
         self, proc: Path, scope: MemoryScope, windows: WindowsMemory | None = None
     ) -> None:
-        self._windows = windows_memory() if windows is None else windows
+        self._windows = _windows() if windows is None else windows
         self._scope = scope
         self._meminfo = KernelFile(proc / "meminfo", _MEMINFO_BYTES)
         self._vmstat = KernelFile(proc / "vmstat", _VMSTAT_BYTES)

@@ -101,20 +101,26 @@ def _walked(path: str, untouched: Collection[str]) -> str:
     return here
 
 
+def windows_entry(
+    mount: str, fstype: str, options: tuple[str, ...], system_drive: str
+) -> MountEntry:
+    """A volume as psutil lists it, with the kind of its drive among the options."""
+    return MountEntry(
+        mount=mount,
+        device=mount,  # psutil gives the letter of the parent for a volume in a folder
+        fstype=fstype,
+        options=options,
+        is_directory=True,
+        removable="removable" in options or "cdrom" in options,
+        network="remote" in options,
+        system=mount.casefold().rstrip("\\") == system_drive.casefold(),
+    )
+
+
 def _entry(mount: str, device: str, fstype: str, opts: str, sysfs: Path) -> MountEntry:
     options = tuple(opts.split(","))
     if sys.platform == "win32":
-        drive = os.environ.get("SYSTEMDRIVE", "C:").casefold()
-        return MountEntry(
-            mount=mount,
-            device=mount,  # psutil gives the letter of the parent for a volume in a folder
-            fstype=fstype,
-            options=options,
-            is_directory=True,
-            removable="removable" in options or "cdrom" in options,
-            network="remote" in options,
-            system=mount.casefold().rstrip("\\") == drive,
-        )
+        return windows_entry(mount, fstype, options, os.environ.get("SYSTEMDRIVE", "C:"))
     local = device.startswith("/dev/") and not fstype.startswith("fuse")
     real_device = os.path.realpath(device) if local else device
     return MountEntry(

@@ -9,6 +9,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -103,6 +104,27 @@ def memory_sizes(host: Path | None = None, sysfs: Path = Path("/sys")) -> tuple[
     return visible, online_block_bytes(sysfs)
 
 
+def _installed_bytes() -> int | None:
+    if sys.platform != "win32":
+        return None
+    import ctypes  # noqa: PLC0415  # as below
+
+    return firmware_bytes(ctypes.WinDLL("kernel32"))
+
+
+def firmware_bytes(kernel32: Any) -> int | None:
+    """Memory by the firmware's tables on Windows; None where they do not tell it.
+
+    Source: GetPhysicallyInstalledSystemMemory, in kilobytes.
+    """
+    import ctypes  # noqa: PLC0415  # costs the daemon memory where nobody needs it
+
+    kilobytes = ctypes.c_uint64()
+    if not kernel32.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes)):
+        return None
+    return kilobytes.value * 1024 or None
+
+
 def online_block_bytes(sysfs: Path) -> int | None:
     """Online memory blocks times block size; None where the kernel does not show them."""
     directory = sysfs / "devices/system/memory"
@@ -145,15 +167,6 @@ def holds_lazily(metric: MemoryMetric) -> bool:
         return False
     numbers = re.match(r"(\d+)\.(\d+)", os.uname().release)
     return numbers is not None and (int(numbers[1]), int(numbers[2])) >= _MADV_FREE_SINCE
-
-
-if sys.platform == "win32":
-    import ctypes
-
-    def _installed_bytes() -> int | None:
-        kilobytes = ctypes.c_ulonglong()
-        known = ctypes.windll.kernel32.GetPhysicallyInstalledSystemMemory(ctypes.byref(kilobytes))
-        return kilobytes.value * 1024 if known else None
 
 
 def wait_for_others() -> str | None:

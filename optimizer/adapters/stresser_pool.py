@@ -60,6 +60,7 @@ class StresserPool:
         cpu_scale: Callable[[], float] = lambda: 1.0,
         cpu_room: Callable[[], object] = lambda: None,
         start: Start = StresserProcess,
+        forks: bool = sys.platform != "win32",
         monotonic: Callable[[], float] = time.monotonic,
         stirs: Callable[[int, bool], None] = lambda _descriptor, _begin: None,
         enrol: Callable[[tuple[Listed, ...]], None] = lambda _listed: None,
@@ -78,6 +79,7 @@ class StresserPool:
         self._cpu_room = cpu_room
         self._room: object = None
         self._start = start
+        self._forks = forks
         self._monotonic = monotonic
         self._running: dict[Resource, list[StresserProcess]] = {r: [] for r in Resource}
         self._dying = Dying(monotonic=monotonic, kill_group=kill_group, log=log)
@@ -193,12 +195,12 @@ class StresserPool:
             return {self._memory(): decision.lease}
         if not self._running[Resource.CPU]:
             self._scale, self._room = self._cpu_scale(), self._cpu_room()
-        workers = "1" if sys.platform == "win32" else str(self._cpus())
+        workers = str(self._cpus()) if self._forks else "1"
         return {("--workers", workers, *self._cpu_group): min(1.0, decision.lease * self._scale)}
 
     def _copies(self, resource: Resource) -> int:
-        """No fork on Windows: there each CPU worker is a process of its own."""
-        return self._cpus() if sys.platform == "win32" and resource is Resource.CPU else 1
+        """Where nothing forks (Windows) each CPU worker is a process of its own."""
+        return self._cpus() if resource is Resource.CPU and not self._forks else 1
 
     def _cpus_changed(self, resource: Resource) -> bool:
         running = bool(self._running[Resource.CPU])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import subprocess
 import sys
@@ -56,6 +55,8 @@ def never_wait(kernel32: Any, handle: int) -> None:
 
     Source: SetNamedPipeHandleState, PIPE_NOWAIT.
     """
+    import ctypes  # noqa: PLC0415  # costs the daemon memory where nobody needs it
+
     mode = ctypes.c_uint32(_PIPE_NOWAIT)
     if not kernel32.SetNamedPipeHandleState(handle, ctypes.byref(mode), None, None):
         message = "the input of a stresser cannot be made one that never waits"
@@ -69,6 +70,7 @@ def reports_of(process: subprocess.Popen[bytes]) -> PolledReports | ThreadedRepo
         message = "the stresser was started without pipes"
         raise OSError(message)
     if sys.platform == "win32":
+        import ctypes  # noqa: PLC0415  # as above
         import msvcrt  # noqa: PLC0415  # exists on Windows only
 
         library = ctypes.WinDLL("kernel32", use_last_error=True)

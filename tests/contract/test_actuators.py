@@ -252,6 +252,18 @@ def test_other_arguments_start_the_stresser_anew() -> None:
         assert pool.close(5.0) == ()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="tests/windows has the same for Windows")
+def test_without_fork_each_cpu_has_a_process_of_its_own() -> None:
+    """As on Windows: two CPUs are two stressers of one worker; memory is one, whatever the CPUs."""
+    pool = StresserPool(cpus=lambda: 2, forks=False)
+    try:
+        pool.apply(plan(0.02, float(MIB)))
+        assert [one.arguments for one in pool._running[Resource.CPU]] == [("--workers", "1")] * 2
+        assert len(pool._running[Resource.MEMORY]) == 1
+    finally:
+        assert pool.close(5.0) == ()
+
+
 def disk_plan(leases: dict[str, int]) -> Plan:
     """A plan that holds on these paths only."""
     nothing = plan(0.0, 0.0)

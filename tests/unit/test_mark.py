@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import subprocess
@@ -19,6 +18,7 @@ from stressers import mark as stresser_mark
 from tests.rig import descendants
 from tests.stresser_harness import stresser
 
+fcntl = pytest.importorskip("fcntl", reason="seals are set by fcntl(2)")
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "memfd_create"), reason="no memfd_create(2) in this Python: Linux has it"
 )
