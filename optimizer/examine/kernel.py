@@ -50,7 +50,7 @@ def examine_kernel(subject: Subject) -> list[Finding]:
             daemon_is_root=_owner(subject.pid) == 0,
             groups=_groups(found),
             denied=_denied(found),
-            brokered=_brokered(subject),
+            brokered=brokered(subject),
             lacks=tuple(_lacks()),
             limits=tuple(_limits()),
         )
@@ -86,7 +86,7 @@ def _denied(found: Hierarchy | None) -> str | None:
     return "; ".join(reasons)
 
 
-def _brokered(subject: Subject) -> str | None:
+def brokered(subject: Subject) -> str | None:
     """Whose idle group the daemon's CPU workers are in, or could be: a broker's.
 
     What runs counts more than a socket, which may be another daemon's.

@@ -486,3 +486,15 @@ def test_an_older_python_is_told_before_anything_is_imported(
     package = Path(entry.__file__).parent
     for name in ("__init__.py", "__main__.py", "errors.py"):
         ast.parse((package / name).read_text("utf-8"), feature_version=(3, 7))
+
+
+@pytest.mark.parametrize("root", [False, True])
+def test_a_group_that_a_broker_gives_is_not_said_to_be_missing(*, root: bool) -> None:
+    """Whoever looks may make none himself; the daemon's workers are in one."""
+    lacking = replace(KERNEL, is_root=root, denied="read-only")
+    assert Code.CGROUP_DENIED in {one.code for one in kernel(lacking)}
+    found = kernel(replace(lacking, brokered="the daemon's CPU workers are in it"))
+    assert Code.CGROUP_DENIED not in {one.code for one in found}
+    assert not [one for one in found if "no idle control group" in one.found]
+    sound = kernel(replace(KERNEL, is_root=True, brokered="the broker at /run/x"))
+    assert sound[0].found.endswith("an idle group: the broker at /run/x")

@@ -26,7 +26,7 @@ from optimizer.examine import apart, log_lines, processes
 from optimizer.examine.daemon import examine_orders
 from optimizer.examine.files import look
 from optimizer.examine.history import examine_history
-from optimizer.examine.kernel import examine_clock
+from optimizer.examine.kernel import brokered, examine_clock
 from optimizer.examine.subject import Subject
 from optimizer.examine.subject import look as look_at_lock
 from optimizer.report.doctor import Area, Code, Finding
@@ -304,6 +304,26 @@ def test_orders_are_read_whoever_wrote_them(tmp_path: Path) -> None:
     inhibit.unlink()
     told: dict[str, object] = {"inhibit": {"by": "window", "reason": "night", "until_utc_s": None}}
     assert codes(examine_orders(subject(tmp_path, runs=True, status=told))) == {Code.INHIBITED}
+
+
+@LINUX
+def test_the_daemons_workers_tell_whether_a_broker_has_moved_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What runs counts; where nothing runs, whether there is a socket that could be asked."""
+    path = tmp_path / "socket"
+    monkeypatch.setenv("OPTIMIZER_LOAD_SOCKET", str(path))
+
+    def said(means: list[str]) -> str | None:
+        status = {"updated_utc_s": NOW, "resources": {"cpu": {"means": means}}}
+        return brokered(subject(tmp_path, runs=True, status=status))
+
+    assert said([]) is None
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        assert said([]) == f"the broker at {path}"
+        assert said(["SCHED_IDLE"]) is None
+        assert said(["SCHED_IDLE", "idle cgroup"]) == "the daemon's CPU workers are in it"
 
 
 @LINUX
