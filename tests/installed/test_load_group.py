@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from tests.installed.booted import booted
+from tests.installed.conftest import Installation, free_port
 from tests.installed.service import Service
 from tests.rig import eventually
 
@@ -11,7 +15,7 @@ pytestmark = pytest.mark.installed
 LOAD = "/optimizer.slice/optimizer-load.service"
 DAEMON = "/system.slice/optimizer.service"
 UNITS = ("optimizer-load.service", "optimizer-load.socket", "optimizer-load-broker.service")
-_LOST_S = 60.0
+_LOST_S = 120.0
 
 
 def groups_of(service: Service, pid: int) -> dict[str, str]:
@@ -52,12 +56,21 @@ def told(service: Service) -> str:
     return f"{service.resource('cpu')}\n{status}"
 
 
+@pytest.fixture(scope="module")
+def service(installation: Installation) -> Iterator[Service]:
+    """A rig with the installed program; a busy machine may leave its idle workers no CPU."""
+    with booted(on=installation.upper) as rig:
+        made = Service(rig)
+        made.configure(GLANCES_PORT=str(free_port()))
+        yield made
+
+
 @pytest.fixture(autouse=True)
 def _runs(service: Service) -> None:
-    """Each test finds the service holding."""
+    """Each test finds the service running, its workers in the group."""
     if not service.is_active:
-        service.start()
-    service.wait_until_holding()
+        service.control("start", "optimizer")
+    wait_until_joined(service)
 
 
 def test_the_workers_are_in_the_idle_slice_and_the_daemon_is_not(service: Service) -> None:
@@ -87,7 +100,7 @@ def test_status_and_doctor_say_that_the_group_is_had(service: Service) -> None:
     cpu = service.resource("cpu")
     assert "idle cgroup" in cpu["means"], cpu
     assert not [text for text in cpu["missing"] if "cgroup" in text], cpu
-    said = service.rig.run(["optimizer", "doctor"], check=False, user="optimizer").stdout
+    said = service.rig.run(["optimizer", "doctor"], check=False, timeout=150).stdout
     assert "no idle control group" not in said
     assert "the daemon's CPU workers are in it" in said, said
 
@@ -107,7 +120,6 @@ def test_a_killed_daemon_leaves_nobody_in_the_group(service: Service) -> None:
     service.kill(main)
     eventually(lambda: not before & members(service), deadline_s=_LOST_S, what=told(service))
     service.wait_for_another(main)
-    service.wait_until_holding()
     assert not before & wait_until_joined(service)
 
 
@@ -116,7 +128,6 @@ def test_a_restart_has_a_working_group_again(service: Service) -> None:
     before = wait_until_joined(service)
     for _ in range(2):
         assert service.control("restart", "optimizer").returncode == 0
-        service.wait_until_holding()
         assert not before & wait_until_joined(service)
     assert service.show("ActiveState", UNITS[0]) == "active"
 
@@ -161,7 +172,7 @@ def test_the_broker_can_write_to_no_other_group(service: Service) -> None:
 def test_the_broker_ends_when_nobody_asks_and_the_workers_stay(service: Service) -> None:
     """No process of root's stays; the group and who is in it do."""
     workers = wait_until_joined(service)
-    eventually(lambda: service.show("MainPID", UNITS[2]) == "0", deadline_s=120.0)
+    eventually(lambda: service.show("MainPID", UNITS[2]) == "0", deadline_s=_LOST_S)
     assert service.show("ActiveState", UNITS[0]) == "active"
     assert members(service) == workers
     assert service.show("Result", UNITS[2]) == "success"
