@@ -19,7 +19,6 @@ USERS = ("optimizer", "optimizer-glances")
 UNITS_DIRECTORY = Path("/etc/systemd/system")
 CONFIG = Path("/etc/optimizer/optimizer.env")
 STATE, LOGS = Path("/var/lib/optimizer"), Path("/var/log/optimizer")
-_SYSUSERS = Path("/etc/sysusers.d/optimizer.conf")
 _SYSUSERS_NAME = "optimizer-sysusers.conf"
 _LINKS = {name: Path("/usr/local/bin") / name for name in ("optimizer", "optimizer-recover")}
 _KEPT_CONFIG = STATE / CONFIG.name
@@ -53,9 +52,9 @@ class Origin:
         """The configuration with all defaults. Raises OSError."""
         return (self.share / "config/optimizer.env.example").read_bytes()
 
-    def users(self) -> bytes:
-        """What sysusers.d(5) is told. Raises OSError."""
-        return (self.share / "systemd" / _SYSUSERS_NAME).read_bytes()
+    def users(self) -> Path:
+        """What sysusers.d(5) is told."""
+        return self.share / "systemd" / _SYSUSERS_NAME
 
 
 class SystemdService:
@@ -85,7 +84,6 @@ class SystemdService:
         Raises OSError and OptimizerError.
         """
         files = self._files
-        files.put(_SYSUSERS, self._origin.users())
         self._make_users()
         files.directory(CONFIG.parent, 0o755)
         self._put_config()
@@ -146,7 +144,6 @@ class SystemdService:
             _give_to_root(files.at(STATE), _ids())
             self._tell(f"kept: {STATE} (the history); `--purge` removes it too")
         self._remove_users()
-        files.remove(_SYSUSERS)
 
     def _placed(self) -> list[str]:
         """Our units that are installed; the daemon first, for the others follow it."""
@@ -158,7 +155,7 @@ class SystemdService:
         missing = [user for user in USERS if ids_of(user) is None]
         if self._files.root != Path("/") or not missing:
             return
-        made = self._run(["systemd-sysusers", str(_SYSUSERS)])
+        made = self._run(["systemd-sysusers", str(self._origin.users())])
         if made.code == 127:
             for user in missing:
                 words = ["--system", "--user-group", "--no-create-home", "--home-dir", "/"]

@@ -452,6 +452,16 @@ def test_who_takes_the_port_is_named_and_our_own_page_is_not_blamed() -> None:
     assert [one.code for one in page(replace(taken, ours=True))] == [Code.FINE]
 
 
+def test_a_page_of_its_own_unit_is_looked_for_where_it_listens() -> None:
+    """It answers, or nobody listens there and the remedy names its unit."""
+    apart = replace(PAGE, state="apart", message="by optimizer-glances.service")
+    listens = replace(apart, port_obstacle="port 61208 is taken: set it", taken=True, ours=True)
+    assert [one.code for one in page(listens)] == [Code.FINE]
+    (found,) = page(replace(apart, answers=None))
+    assert found.code is Code.PAGE_FAILED
+    assert "systemctl restart optimizer-glances" in str(found.command)
+
+
 def test_a_stale_sample_is_no_news_without_a_daemon() -> None:
     """Nobody writes then; and a daemon that has just begun has had no time."""
     old = replace(HISTORY, last_utc_s=NOW - DAY)
