@@ -34,9 +34,7 @@ def disk(installation: Installation) -> Iterator[tuple[Service, str]]:
         rig.write("/etc/systemd/system/data.mount", _MOUNT.format(device=device))
         rig.run(["systemctl", "daemon-reload"])
         rig.run(["systemctl", "enable", "--now", "data.mount"])
-        service = holding(rig, TARGET_DISK="10", GLANCES_ENABLED="false")
-        service.control("restart", "optimizer")
-        yield service, device
+        yield holding(rig, TARGET_DISK="10", GLANCES_ENABLED="false"), device
 
 
 def _held(service: Service) -> bool:
