@@ -354,9 +354,9 @@ def _remove_folder(folder: Path) -> None:
     for image in (folder / "disks").glob("*"):
         for line in _host("losetup", "-n", "-O", "NAME", "-j", str(image)).split():
             _host("losetup", "-d", line)
-    # Under another name nobody else begins to remove it.
+    # Under another name nobody else begins to remove it; a busy disk takes its time.
     going = folder.rename(folder.with_name(f"{_GOING}{folder.name}"))
-    shutil.rmtree(going, ignore_errors=True)
+    threading.Thread(target=shutil.rmtree, args=(going,), kwargs={"ignore_errors": True}).start()
 
 
 def _skip_without_means() -> None:
