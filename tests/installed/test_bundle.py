@@ -11,7 +11,7 @@ import pytest
 from tests.installed.booted import Booted, booted
 from tests.installed.conftest import holding
 from tests.installed.packages import build
-from tests.installed.service import Service, files
+from tests.installed.service import BOUNDS, Service, files
 from tests.rig import eventually
 
 pytestmark = pytest.mark.installed
@@ -25,7 +25,7 @@ _INSTALL_S = 240.0
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Booted, str]]:
     """A rig, and the folder in it in which the bundle was unpacked; nothing is installed."""
     archive = Path(build("bundle", tmp_path_factory.mktemp("bundle"))[0])
-    with booted() as rig:
+    with booted(bounds=BOUNDS) as rig:
         rig.put(archive, f"/srv/{archive.name}")
         rig.run(["tar", "-C", "/srv", "-xzf", f"/srv/{archive.name}"])
         yield rig, f"/srv/{archive.name.removesuffix('.tar.gz')}"
