@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.installed.booted import booted
 from tests.installed.conftest import Installation
 from tests.installed.service import BOUNDS, STATUS, Process, Service
 from tests.rig import eventually
@@ -136,6 +137,19 @@ def test_the_page_is_reached_from_this_host_alone(service: Service) -> None:
     assert service.main == daemon
     assert service.is_active
     eventually(lambda: _answers(url), deadline_s=60, what=f"{url} answers again")
+
+
+def test_it_runs_on_version_2_of_control_groups_alone(installation: Installation) -> None:
+    """Also where no controller is delegated: restarted after a kill, and a stop leaves nobody."""
+    with booted(on=installation.upper, unified=True) as rig:
+        service = Service(rig)
+        eventually(lambda: bool(service.resource("cpu")), deadline_s=60, what="a status")
+        main = service.main
+        service.kill(main)
+        service.wait_for_another(main)
+        eventually(lambda: bool(service.resource("cpu")), deadline_s=60, what="a status")
+        service.stop()
+        assert service.daemon() == []
 
 
 def _answers(url: str) -> bool:
