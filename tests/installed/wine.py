@@ -120,13 +120,15 @@ class Wine:
         return json.loads(done.stdout.strip().splitlines()[-1])
 
     def programs(self, word: str) -> list[int]:
-        """Pids, of this host, of what runs in the prefix with that word in its command line."""
+        """Pids, of this host, of what runs in the rig with that word in its command line.
+
+        Wine writes the Windows command line over the environment, which so tells nothing.
+        """
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
-                environment = process.environ()
-                ours = environment.get("WINEPREFIX") == self._environment["WINEPREFIX"]
-                if ours and any(word in argument for argument in process.cmdline()):
+                line = " ".join(process.cmdline())
+                if self._folder.name in line and word in line:
                     found.append(process.pid)
         return found
 
