@@ -31,9 +31,9 @@ class Packaged(Service):
         self.before = before
 
     def dpkg(self, *words: str) -> str:
-        """Run dpkg without any network; what it said."""
+        """Run dpkg without any network, the operator's files stay as they are; what it said."""
         quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-        argv = ["unshare", "-n", "dpkg", *words]
+        argv = ["unshare", "-n", "dpkg", "--force-confold", *words]
         done = self.rig.run(argv, timeout=_DPKG_S, env=quiet)
         return done.stdout + done.stderr
 
@@ -108,10 +108,10 @@ def test_it_is_installed_whole_and_holds(packaged: Packaged) -> None:
 def test_an_upgrade_keeps_history_and_configuration(packaged: Packaged) -> None:
     """Even where both the operator and the package have changed the configuration."""
     rig, main = packaged.rig, packaged.main
-    eventually(lambda: packaged.history_rows() >= 5, what="some history")
+    eventually(lambda: packaged.history_rows() >= 5, deadline_s=120, what="some history")
     rows, config = packaged.history_rows(), rig.read(CONFIG)
     packaged.control("disable", "--now", "optimizer-backup.timer")
-    packaged.dpkg("--force-confold", "-i", "/root/new.deb")
+    packaged.dpkg("-i", "/root/new.deb")
     assert packaged.main not in {0, main}
     packaged.wait_until_holding()
     assert packaged.version != _OLD
@@ -148,12 +148,12 @@ def test_a_power_loss_in_an_upgrade_is_made_up_for(packaged: Packaged) -> None:
     rig.boot()
     assert rig.run(["readlink", f"/opt/{_NAME}/venv"]).stdout.strip() == stamp
     packaged.wait_until_holding()
-    packaged.dpkg("--force-confold", "--configure", "-a")
+    packaged.dpkg("--configure", "-a")
     assert packaged.state == "ii"
     packaged.wait_until_holding()
     assert packaged.version == _OLD
     assert len(rig.run(["ls", _VENVS]).stdout.split()) == 1
-    packaged.dpkg("--force-confold", "-i", "/root/new.deb")
+    packaged.dpkg("-i", "/root/new.deb")
     packaged.wait_until_holding()
 
 
@@ -166,7 +166,7 @@ def test_a_removal_leaves_the_history_and_the_configuration(packaged: Packaged) 
     assert packaged.control(*_UNITS).stdout == ""
     kept = ("/var/lib/optimizer", "/var/log/optimizer", "/etc/optimizer")
     assert {name for name in packaged.left() if not name.startswith(kept)} == set()
-    packaged.dpkg("--force-confold", "-i", "/root/new.deb")
+    packaged.dpkg("-i", "/root/new.deb")
     packaged.wait_until_holding()
     assert packaged.history_rows() >= rows
 
