@@ -117,7 +117,7 @@ def test_an_upgrade_keeps_history_and_configuration(packaged: Packaged) -> None:
     assert packaged.version != _OLD
     assert packaged.history_rows() >= rows
     assert rig.read(CONFIG) == config
-    assert "older version" not in rig.read(f"{CONFIG}.dpkg-dist")
+    assert "# of an older version" not in rig.read(f"{CONFIG}.dpkg-dist")
     assert packaged.control("is-enabled", "optimizer-backup.timer").stdout == "disabled\n"
     assert len(rig.run(["ls", _VENVS]).stdout.split()) == 1
 
