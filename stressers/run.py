@@ -68,7 +68,10 @@ class Work:
     def obey(self, value: float, expires_s: float, now_s: float) -> float:  # noqa: ARG002  # some kinds need it
         """Do one small step towards the lease; seconds until the next one at the latest."""
         self.board.publish(value, expires_s)
+        denied = self.crew.denied
         self.crew.attend()
+        # One that was forked again, and was told of before it was armed.
+        self.changed = self.changed or self.crew.denied != denied
         return LOOK_S
 
     def stirred(self) -> bool:
