@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import os
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -165,8 +166,15 @@ def disk_scope(settings: Settings, previous: Scope | None) -> Scope:
     if path is not None and kept.places and not path.is_dir():
         note = f"DISK_STRESS_PATH={path} is no directory; make it, or mount the disk that has it."
         return Scope(places=(), reason=Reason.NO_DISK, note=note)
-    places = (one._replace(path=filler_directories.place_on(one.path)) for one in kept.places)
-    return replace(kept, places=tuple(places))
+    places = tuple(one._replace(path=filler_directories.place_on(one.path)) for one in kept.places)
+    closed = [one.path for one in places if not os.access(one.path, os.W_OK | os.X_OK)]
+    note = kept.note
+    if closed and sys.platform == "linux":
+        note += (
+            f" Not writable for this user: {', '.join(closed)}; for the service, `systemctl reload "
+            "optimizer` makes a directory there that is, and `optimizer resume` tries it at once."
+        )
+    return replace(kept, places=places, note=note)
 
 
 def _terms(settings: Settings, preset: Preset, machine: Machine) -> Terms:
