@@ -6,6 +6,7 @@ import ctypes
 import os
 import stat
 import sys
+from pathlib import Path
 
 from optimizer.adapters.cgroups import Hierarchy, hierarchy, text_of
 from optimizer.adapters.idle_group import SOCKET_VARIABLE
@@ -14,6 +15,7 @@ from optimizer.adapters.job_object import in_job
 from optimizer.adapters.mountinfo import parse_mounts
 from optimizer.examine import log_lines, processes
 from optimizer.examine.history import last_utc_s
+from optimizer.examine.rivals import rivals
 from optimizer.examine.subject import PACKAGE, Subject
 from optimizer.report.doctor import Finding
 from optimizer.report.doctor_daemon import STALE_S
@@ -51,7 +53,7 @@ def examine_kernel(subject: Subject) -> list[Finding]:
             groups=_groups(found),
             denied=_denied(found),
             brokered=brokered(subject),
-            lacks=tuple(_lacks()),
+            lacks=(*_lacks(subject.settings.host_proc), *_rivals(subject)),
             limits=tuple(_limits()),
         )
     )
@@ -102,7 +104,7 @@ def brokered(subject: Subject) -> str | None:
         return None
 
 
-def _lacks() -> list[Lack]:
+def _lacks(host_proc: Path | None) -> list[Lack]:
     found: list[Lack] = []
     if sys.platform != "linux":
         return found
@@ -117,7 +119,7 @@ def _lacks() -> list[Lack]:
         cost = "the recovery tool knows our processes only by the roster"
         found.append(Lack(name="memfd (Linux 3.17)", cost=cost))
     try:
-        (processes.PROC / "pressure/memory").read_bytes()
+        ((host_proc or processes.PROC) / "pressure/memory").read_bytes()
     except OSError:
         cost = "a shortage of memory is seen by what is available alone"
         found.append(Lack(name="PSI", cost=cost, remedy="boot the kernel with psi=1"))
@@ -130,6 +132,15 @@ def _lacks() -> list[Lack]:
         cost = "other users' processes are hidden, so who takes a port cannot be told"
         found.append(Lack(name="full view of /proc", cost=cost))
     return found
+
+
+def _rivals(subject: Subject) -> list[Lack]:
+    """Others whom the kernel would kill as readily as us, where ours can be told from them."""
+    if os.geteuid() != 0 and _owner(subject.pid) not in {None, os.geteuid()}:
+        return []
+    ours = {process.pid for process in processes.known(subject.directories.runtime)}
+    found = rivals(processes.PROC, ours, os.environ)
+    return [] if found is None else [found]
 
 
 def _limits() -> list[tuple[str, int, int]]:

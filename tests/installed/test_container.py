@@ -87,14 +87,14 @@ def test_a_pod_holds_the_node_and_gives_all_back(
     """CPU and memory of the host, by a user without rights; `stop` ends it within seconds."""
     used = 100 * (1 - psutil.virtual_memory().available / psutil.virtual_memory().total)
     settings = POD | {
-        "TARGET_CPU": "60",
-        "TARGET_MEMORY": f"{used + 3:.1f}",
+        "TARGET_CPU": "90",  # others use much of a machine on which tests run
+        "TARGET_MEMORY": f"{used + 10:.1f}",
         "TARGET_DISK": "0",
         "MEMORY_RISE_MB_PER_MINUTE": "100000",
     }
     with engine.daemon(**settings) as container:
         eventually(lambda: (container.resource("memory").get("own") or 0) > 0.01, deadline_s=60)
-        eventually(lambda: (container.resource("cpu").get("own") or 0) > 0.05, deadline_s=60)
+        eventually(lambda: (container.resource("cpu").get("own") or 0) > 0.02, deadline_s=60)
         status = container.status()
         assert status["pid"] == 1
         assert status["cpu_scope"]["scope"] == "host"
@@ -107,11 +107,10 @@ def test_a_pod_holds_the_node_and_gives_all_back(
         assert re.search(r"^NoNewPrivs:\t1$", rights, re.MULTILINE)
         assert container.execute("/opt/cloud-resource-optimizer/healthy").returncode == 0
         assert container.execute("optimizer", "status").returncode == 0
-        found = json.loads(container.execute("optimizer", "doctor", "--json", check=False).stdout)
-        said = {one["code"]: one["found"] for one in found["findings"]}
+        told = json.loads(container.execute("optimizer", "doctor", "--json", check=False).stdout)
+        said = {one["code"]: one["found"] for one in told["findings"]}
         assert "mounted read-only" in said["cgroup-denied"]
-        pids = container.pids()
-        assert len(pids) > 3
+        pids = eventually(lambda: found if len(found := container.pids()) > 4 else None)
         begun_s = time.monotonic()
         engine.run("stop", "--time=10", container.name)
         figure(f"container: stopped {time.monotonic() - begun_s:.1f} s after the order")
@@ -139,7 +138,7 @@ def test_limits_of_the_pod_bound_what_is_held_and_kill_nobody(engine: Podman) ->
 
 def test_a_killed_container_leaves_nothing(engine: Podman) -> None:
     """SIGKILL for its first process is the end of all of them, at once."""
-    settings = POD | {"TARGET_CPU": "60", "TARGET_MEMORY": "40", "TARGET_DISK": "0"}
+    settings = POD | {"TARGET_CPU": "90", "TARGET_MEMORY": "40", "TARGET_DISK": "0"}
     with engine.daemon(**settings) as container:
         eventually(lambda: len(container.pids()) > 6, what="both crews with their workers")
         pids = container.pids()
