@@ -136,6 +136,8 @@ def _lacks(host_proc: Path | None) -> list[Lack]:
 
 def _rivals(subject: Subject) -> list[Lack]:
     """Others whom the kernel would kill as readily as us, where ours can be told from them."""
+    if sys.platform == "win32":
+        return []
     if os.geteuid() != 0 and _owner(subject.pid) not in {None, os.geteuid()}:
         return []
     ours = {process.pid for process in processes.known(subject.directories.runtime)}

@@ -9,7 +9,7 @@ Source: Linux mm/oom_kill.c, oom_badness(); Kubernetes, node-pressure eviction.
 
 from __future__ import annotations
 
-import os
+import mmap
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -57,6 +57,6 @@ def _adjustment(entry: Path) -> int | None:
 def _resident_bytes(entry: Path) -> int:
     """Source: proc(5), /proc/pid/statm, field 2. 0 where it is not told."""
     try:
-        return int((entry / "statm").read_bytes().split()[1]) * os.sysconf("SC_PAGESIZE")
+        return int((entry / "statm").read_bytes().split()[1]) * mmap.PAGESIZE
     except (OSError, ValueError, IndexError):
         return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import mmap
 import sys
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def process(proc: Path, pid: int, adjustment: int, megabytes: int) -> None:
     folder = proc / str(pid)
     folder.mkdir()
     (folder / "oom_score_adj").write_text(f"{adjustment}\n")
-    pages = megabytes * 2**20 // os.sysconf("SC_PAGESIZE")
+    pages = megabytes * 2**20 // mmap.PAGESIZE
     (folder / "statm").write_text(f"{2 * pages} {pages} 0 0 0 0 0\n")
 
 
