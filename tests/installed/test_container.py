@@ -90,10 +90,9 @@ def test_a_pod_holds_the_node_and_gives_all_back(
         "TARGET_CPU": "90",  # others use much of a machine on which tests run
         "TARGET_MEMORY": f"{used + 10:.1f}",
         "TARGET_DISK": "0",
-        "MEMORY_RISE_MB_PER_MINUTE": "100000",
     }
     with engine.daemon(**settings) as container:
-        eventually(lambda: (container.resource("memory").get("own") or 0) > 0.01, deadline_s=60)
+        eventually(lambda: (container.resource("memory").get("own") or 0) > 0.002, deadline_s=60)
         eventually(lambda: (container.resource("cpu").get("own") or 0) > 0.02, deadline_s=60)
         status = container.status()
         assert status["pid"] == 1
@@ -110,7 +109,10 @@ def test_a_pod_holds_the_node_and_gives_all_back(
         told = json.loads(container.execute("optimizer", "doctor", "--json", check=False).stdout)
         said = {one["code"]: one["found"] for one in told["findings"]}
         assert "mounted read-only" in said["cgroup-denied"]
-        pids = eventually(lambda: found if len(found := container.pids()) > 4 else None)
+        # On a machine that is busy beyond its CPUs leases run out, and crews come back later.
+        pids = eventually(
+            lambda: found if len(found := container.pids()) > 4 else None, deadline_s=60
+        )
         begun_s = time.monotonic()
         engine.run("stop", "--time=10", container.name)
         figure(f"container: stopped {time.monotonic() - begun_s:.1f} s after the order")
