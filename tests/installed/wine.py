@@ -22,6 +22,7 @@ import psutil
 from tests.installed.debian import cache_folder
 from tests.installed.windows_python import APP_PTH, windows_python
 from tests.paths import checkout
+from tests.rig import eventually
 
 APP = (
     *("optimizer", "stressers", "recover", "tests", "benchmarks", "config", "docs", "windows"),
@@ -30,7 +31,7 @@ APP = (
 """What the program and its tests need of a checkout."""
 _NOISE = "FS volume label and serial are not available"
 _START_S = 120.0
-_RUN_S = 60.0
+_RUN_S = 150.0
 _ANCHOR_S = 1500
 """The service manager's life: the rig is closed sooner."""
 
@@ -76,7 +77,10 @@ class Wine:
         # Python and psutil ask for the version; without this they are told Windows 7.
         key = ("reg", "add", r"HKCU\Software\Wine", "/v", "Version", "/d", "win10", "/f")
         self._run([self._program, *key], _START_S)
-        self._anchor, _ = self.start_python("-c", f"import time; time.sleep({_ANCHOR_S})")
+        code = f"import time; print('up', flush=True); time.sleep({_ANCHOR_S})"
+        self._anchor, said = self.start_python("-c", code)
+        # It starts what stays in the background; that would hold the pipe of another one.
+        eventually(lambda: "up" in said.read_text("utf-8"), deadline_s=_START_S, what="wine")
 
     def windows(self, path: Path) -> str:
         """The name that a path of this host has there."""
