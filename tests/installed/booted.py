@@ -13,7 +13,6 @@ import fcntl
 import json
 import os
 import pty
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,16 +25,14 @@ from typing import IO, Self
 
 import pytest
 
-from tests.installed import debian, groups, package_index
+from tests.installed import debian, groups, means, package_index
 
 _SCRIPT = Path(__file__).with_name("boot.sh")
 _BOOT_S = 90.0
-_PREFIX, _GOING = "optimizer-rig-", "going-"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _AS_USER = (
     'user=$1; shift; exec setpriv --reuid "$user" --regid "$(id -g "$user")" --init-groups "$@"'
 )
-_TOOLS = ("unshare", "nsenter", "setpriv", "losetup", "mount")
 
 
 class Booted:
@@ -70,7 +67,7 @@ class Booted:
         self.console = ""
 
     def __enter__(self) -> Self:
-        _skip_without_means()
+        means.skip_without()
         try:
             self._tree = debian.tree()
             self._prepare()
@@ -89,12 +86,12 @@ class Booted:
     def _prepare(self) -> None:
         rigs = debian.cache_folder() / "rigs"
         rigs.mkdir(exist_ok=True)
-        sweep(rigs)
-        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=rigs))
+        means.sweep(rigs)
+        self.folder = Path(tempfile.mkdtemp(prefix=means.PREFIX, dir=rigs))
         lock = self._life.enter_context((self.folder / "lock").open("w"))
         fcntl.flock(lock, fcntl.LOCK_EX)
         # Before the lock is let go.
-        self._life.callback(_remove_folder, self.folder)
+        self._life.callback(means.remove_folder, self.folder)
         for name in ("upper", "work", "root", "disks"):
             (self.folder / name).mkdir(mode=0o755)
         self.folder.chmod(0o755)
@@ -265,9 +262,9 @@ class Booted:
         image = self.folder / "disks" / name
         with image.open("wb") as file:
             file.truncate(size_mb * 2**20)
-        _host("mkfs.ext4", "-q", "-F", str(image))
+        means.host("mkfs.ext4", "-q", "-F", str(image))
         try:
-            device = _host("losetup", "--find", "--show", str(image)).strip()
+            device = means.host("losetup", "--find", "--show", str(image)).strip()
         except subprocess.CalledProcessError as exc:
             pytest.skip(f"no loop device can be had: {exc.stderr.strip()}")
         self._disks.append(device)
@@ -335,44 +332,6 @@ def booted(
             raise
 
 
-def sweep(rigs: Path) -> None:
-    """Remove what is left of rigs whose test process was killed."""
-    for folder in rigs.glob(f"{_PREFIX}*"):
-        try:
-            with (folder / "lock").open("r+") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-                groups.remove([Path(name) for name in record["groups"]])
-                _remove_folder(folder)
-        except (OSError, ValueError):
-            continue  # in use, or being made or removed by somebody
-    for folder in rigs.glob(f"{_GOING}*"):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_folder(folder: Path) -> None:
-    for image in (folder / "disks").glob("*"):
-        for line in _host("losetup", "-n", "-O", "NAME", "-j", str(image)).split():
-            _host("losetup", "-d", line)
-    # Under another name nobody else begins to remove it; a busy disk takes its time.
-    going = folder.rename(folder.with_name(f"{_GOING}{folder.name}"))
-    threading.Thread(target=shutil.rmtree, args=(going,), kwargs={"ignore_errors": True}).start()
-
-
-def _skip_without_means() -> None:
-    if sys.platform != "linux":
-        pytest.skip("a rig that boots systemd needs Linux")
-    if os.geteuid() != 0:
-        pytest.skip("a rig that boots systemd needs root")
-    missing = [name for name in _TOOLS if shutil.which(name) is None]
-    if missing:
-        pytest.skip(f"a rig that boots systemd needs {' '.join(missing)}")
-    probe = ["unshare", "--cgroup", "--mount", "--uts", "--ipc", "--pid", "--fork", "true"]
-    done = subprocess.run(probe, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"no rig that boots systemd: {done.stderr.strip()}")
-
-
 def _in_groups(folders: Sequence[Path]) -> list[str]:
     script = 'while [ "$1" != -- ]; do echo 0 >"$1/cgroup.procs"; shift; done; shift; exec "$@"'
     return ["sh", "-euc", script, "-", *map(str, folders), "--"]
@@ -397,7 +356,3 @@ def _node(device: str) -> list[str]:
     """What mknod(1) is told to make a device of the host known inside."""
     number = os.stat(device).st_rdev
     return [device, "b", str(os.major(number)), str(os.minor(number))]
-
-
-def _host(*words: str) -> str:
-    return subprocess.run(words, check=True, capture_output=True, text=True).stdout
