@@ -8,7 +8,7 @@ import pytest
 
 from tests.installed.booted import booted
 from tests.installed.conftest import Installation, free_port
-from tests.installed.service import CPUS, MEMORY_MB, Service
+from tests.installed.service import BOUNDS, Service
 from tests.rig import eventually
 
 pytestmark = pytest.mark.installed
@@ -59,8 +59,7 @@ def told(service: Service) -> str:
 @pytest.fixture(scope="module")
 def service(installation: Installation) -> Iterator[Service]:
     """A rig with the installed program; a busy machine may leave its idle workers no CPU."""
-    with booted(on=installation.upper) as rig:
-        rig.limit(cpus=CPUS, memory_mb=MEMORY_MB)
+    with booted(on=installation.upper, bounds=BOUNDS) as rig:
         made = Service(rig)
         made.configure(GLANCES_PORT=str(free_port()))
         yield made
