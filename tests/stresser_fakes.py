@@ -53,6 +53,7 @@ class FakeCrew:
     def __init__(self, board: Board, heard: Heard) -> None:
         self.board = board
         self.pids: dict[int, int] = {}
+        self.denied = 0
         self.real = [0.0] * 8
         self.errno = 0
         self._heard = heard
