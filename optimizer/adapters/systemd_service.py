@@ -26,7 +26,7 @@ _KEPT_CONFIG = STATE / CONFIG.name
 _PENDING = Path("/run/optimizer-restart-pending")
 """There from before a change until the restart that it calls for."""
 _TIMER_STAMP = Path("/var/lib/systemd/timers/stamp-optimizer-backup.timer")
-_LET_IN = Path("/run/systemd/system.control/optimizer-glances.service.d")
+LET_IN = Path("/run/systemd/system.control/optimizer-glances.service.d")
 """What the page's unit leaves when others may reach it."""
 _SUFFIXES = frozenset({".service", ".slice", ".socket", ".timer"})
 
@@ -89,7 +89,8 @@ class SystemdService:
         self._put_config()
         for name, path in _LINKS.items():
             files.link(path, self._origin.venv / "bin" / name)
-        for name, content in self._origin.units().items():
+        units = self._origin.units()
+        for name, content in units.items():
             path = UNITS_DIRECTORY / name
             if not _same(files.at(path), content):
                 self._call_for_restart()
@@ -101,7 +102,6 @@ class SystemdService:
                 "what is enabled starts when it boots"
             )
             return
-        units = self._origin.units()
         if any(self._systemctl.show(unit, "NeedDaemonReload") != "no" for unit in units):
             self._systemctl.tell("daemon-reload")
         if start:
@@ -137,7 +137,7 @@ class SystemdService:
         files.remove_tree(LOGS)
         for path in (_PENDING, _TIMER_STAMP):
             files.remove(path)
-        files.remove_tree(_LET_IN)
+        files.remove_tree(LET_IN)
         if purge:
             files.remove_tree(STATE)
         elif files.at(STATE).is_dir():

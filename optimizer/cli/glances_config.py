@@ -15,7 +15,7 @@ from optimizer.errors import ConfigError, OptimizerError
 if TYPE_CHECKING:
     from optimizer.settings import Settings
 
-_LET_IN = Path("/run/systemd/system.control/optimizer-glances.service.d/50-IPAddressAllow.conf")
+_LET_IN_NAME = "50-IPAddressAllow.conf"
 """What `systemctl set-property --runtime` leaves."""
 _EXIT_BROKEN = 255
 """Source: systemd.service(5), ExecCondition=: 1 to 254 skip the unit, 255 fails it."""
@@ -71,13 +71,14 @@ def _for_unit(directory: Path, settings: Settings) -> int:
     from optimizer.adapters import glances_unit, systemctl
     from optimizer.adapters.glances import UNIT
     from optimizer.adapters.glances_setup import obstacle_installed, obstacle_port
+    from optimizer.adapters.systemd_service import LET_IN
     from optimizer.cli.common import system_directories
     from optimizer.settings_keys import is_loopback
 
     obstacle = None if settings.glances_enabled else "GLANCES_ENABLED=false"
     obstacle = obstacle or obstacle_installed()
     if obstacle is not None:
-        print(f"No page: {obstacle}")
+        print(f"No page: {obstacle}", file=sys.stderr)
         return EXIT_FAILED
     bind = settings.glances_bind
     taken = obstacle_port(bind, settings.glances_port)
@@ -98,10 +99,14 @@ def _for_unit(directory: Path, settings: Settings) -> int:
         return _EXIT_BROKEN
     # The unit keeps all but this host out, unless the page is meant for others.
     local = is_loopback(bind)
-    if not local or _LET_IN.exists():
+    if not local or (LET_IN / _LET_IN_NAME).exists():
         who = "localhost" if local else "any"
         words = ["set-property", "--runtime", UNIT, "IPAddressAllow=", f"IPAddressAllow={who}"]
         said = systemctl.run(["systemctl", *words])
         if said.code != 0:
-            print(f"optimizer: the page is not for {who} as it should be: {said.said}")
+            print(
+                f"optimizer: the page is not for {who} as GLANCES_BIND={bind} says: {said.said}; "
+                f"mend this, then systemctl restart {UNIT}",
+                file=sys.stderr,
+            )
     return EXIT_OK

@@ -132,6 +132,13 @@ def test_the_page_is_another_users_and_reads_no_configuration() -> None:
 
 
 @pytest.mark.parametrize("unit", SERVICES, ids=lambda path: path.name)
+def test_what_goes_wrong_is_in_the_journal(unit: Path) -> None:
+    """Standard error follows standard output unless it is said: see systemd.exec(5)."""
+    if said(unit, "StandardOutput") == ["null"]:
+        assert said(unit, "StandardError") == ["journal"]
+
+
+@pytest.mark.parametrize("unit", SERVICES, ids=lambda path: path.name)
 def test_each_weak_line_says_why(unit: Path) -> None:
     """A comment stands above each line that leaves a part of the sandbox open."""
     lines = unit.read_text(encoding="utf-8").splitlines()
