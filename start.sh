@@ -174,7 +174,11 @@ if [ "$service" = install ]; then
             [ ! -s /run/optimizer/status.json ] || break
             sleep 0.1
         done
-        say "holding after $SECONDS s; see: optimizer status"
+        if [ -s /run/optimizer/status.json ]; then
+            say "running after $SECONDS s; see: optimizer status"
+        else
+            say "started, but it has said nothing yet; see: journalctl -u optimizer -n 50"
+        fi
     fi
     exit 0
 fi
