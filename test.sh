@@ -10,6 +10,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 here=$PWD
 wheel_wanted=${OPTIMIZER_TEST_WHEEL:-}
 venv=${OPTIMIZER_TEST_VENV:-$PWD/.venv-test${wheel_wanted:+-wheel}}
+case $venv in /*) ;; *) venv=$PWD/$venv ;; esac
 python=
 for candidate in ${PYTHON:-} python3.13 python3.12 python3.11 python3; do
     if command -v "$candidate" >/dev/null 2>&1 &&
