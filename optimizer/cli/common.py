@@ -198,12 +198,15 @@ def where_running(own: Directories) -> Directories:
 
 
 def system_directories() -> Directories:
-    """Where root's daemon, and the service, keep their files, whatever the environment says."""
+    """Where root's daemon, and the service, keep their files.
+
+    Whatever the environment says, but for Windows' own variable.
+    """
     return directories(
         workspace=None,
         log=None,
         config=None,
-        environ={},
+        environ={k: v for k, v in os.environ.items() if k == "PROGRAMDATA"},
         is_root=True,
         platform=sys.platform,
         home=Path.home(),
@@ -232,11 +235,6 @@ def _directories(settings: Settings) -> Directories:
         platform=sys.platform,
         home=Path.home(),
     )
-
-
-def usual_directories() -> Directories:
-    """Those of a daemon that the system runs and nothing is configured for."""
-    return _usual(is_root=True)
 
 
 def _usual(*, is_root: bool, workspace: Path | None = None) -> Directories:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from optimizer.adapters import windows_plan as plan
-from optimizer.cli.common import EXIT_FAILED, EXIT_OK, usual_directories
+from optimizer.cli.common import EXIT_FAILED, EXIT_OK, system_directories
 from optimizer.directories import Directories
 from optimizer.errors import ServiceError
 
@@ -72,7 +72,7 @@ def _install(*, start: bool) -> Iterator[str]:
     if lacks:
         print(f"this Windows does not know: {', '.join(lacks)}", file=sys.stderr)
     sid = plan.service_sid(plan.NAME)
-    for path, writes, read_by_all in _places(usual_directories()):
+    for path, writes, read_by_all in _places(system_directories()):
         granted = plan.access_list(writes=writes, everybody_reads=read_by_all, sid=sid)
         # The recovery tool knows the daemon's processes by the owner of its directory.
         if windows_scm.restrict(path, granted, sid if writes else None):
@@ -96,7 +96,7 @@ def _uninstall(*, purge: bool) -> Iterator[str]:
     from optimizer.adapters import windows_scm
 
     yield from windows_scm.uninstall()
-    found = usual_directories()
+    found = system_directories()
     gone = [found.state.parent] if purge else [found.runtime, found.log]
     for path in gone:
         if path.exists():
@@ -134,5 +134,5 @@ def _command() -> str:
                 "use a Python installed for all users and an environment outside of "
                 f"{profiles}, for example in C:\\Program Files\\CloudResourceOptimizer"
             )
-    data = str(usual_directories().state.parents[1])
+    data = str(system_directories().state.parents[1])
     return plan.command_line(python, str(shim), site, data)
