@@ -57,13 +57,13 @@ def program_of(pid: str) -> Path | None:
 
 
 class Systemctl:
-    """One word of systemctl for each method; raises OptimizerError where it fails."""
+    """One word of systemctl for each method."""
 
     def __init__(self, execute: Run) -> None:
         self._execute = execute
 
     def tell(self, *words: str) -> None:
-        """Do that."""
+        """Do that. Raises OptimizerError where it fails, with what systemctl said."""
         done = self._execute(["systemctl", "--no-ask-password", *words])
         if done.code != 0:
             raise OptimizerError(

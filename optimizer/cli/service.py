@@ -52,8 +52,8 @@ def define(parser: argparse.ArgumentParser, name: str) -> None:
     prepare = words.add_parser(
         "prepare",
         help="let the service's user hold space on data disks (root, before each start)",
-        description="Makes a directory of the service's user on each filesystem that counts and "
-        "whose top only others may write in.",
+        description="Makes a directory of the service's user on each filesystem that counts. It "
+        "is used where that user may not write at the top.",
     )
     prepare.add_argument("--undo", action="store_true", help="remove those that are empty")
     define_common(prepare)
@@ -113,7 +113,10 @@ def _prepare(args: argparse.Namespace) -> int:
         return EXIT_OK
     user = ids_of(USERS[0])
     if user is None:
-        print(f"optimizer: there is no user {USERS[0]}: `optimizer service install`")
+        print(
+            f"optimizer: there is no user {USERS[0]}; make it with `optimizer service install`",
+            file=sys.stderr,
+        )
         return EXIT_FAILED
     try:
         scope = disk_scope(configured(args).loaded.settings, None)
