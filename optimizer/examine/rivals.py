@@ -39,9 +39,10 @@ def rivals(proc: Path, ours: Collection[int], environ: Mapping[str, str]) -> Lac
     if not sizes:
         return None
     largest = max(sizes, key=lambda pid: sizes[pid])
+    counted = "1 process" if len(sizes) == 1 else f"{len(sizes)} processes"
     return Lack(
         name="lead in the kernel's choice of whom to kill",
-        cost=f"{len(sizes)} processes of others have oom_score_adj 1000 as our shards, the largest "
+        cost=f"of {counted} of others with oom_score_adj 1000, as our shards have, the largest "
         f"is pid {largest} with {sizes[largest] / 2**20:.0f} MB, and {_COST}",
         remedy=_REMEDY,
     )
