@@ -13,6 +13,8 @@ from tests.rig import eventually
 pytestmark = pytest.mark.installed
 _CLEAN = "Nothing of the daemon is left"
 """What the hook after each stop says when its look finds nothing, or nothing any more."""
+_STOP_S = 20.0
+"""Twice TimeoutStopSec=5 (daemon, then hook), twice that again for a busy machine."""
 _CRASHES = 7
 """More than systemd's usual limit of five starts in ten seconds."""
 
@@ -76,7 +78,7 @@ def test_a_stop_is_quick_and_leaves_nothing(
     """No process in any group, no file below /run; its page goes with it."""
     seconds = service.stop()
     figure(f"systemd: stopped in {seconds:.2f} s")
-    assert seconds < 10.0
+    assert seconds < _STOP_S
     assert service.daemon() == []
     assert service.rig.run(["ls", "-A", "/run/optimizer"], check=False).stdout == ""
     assert service.show("Result") == "success"
