@@ -104,8 +104,10 @@ program() {
         what=$copy
     fi
     "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-index --no-deps \
-        --no-build-isolation "$what" >&2 ||
+        --no-build-isolation "$what" >&2 || {
+        rm -rf "$copy"
         fail "cannot install the program itself" "see the message above"
+    }
     rm -rf "$copy"
 }
 
