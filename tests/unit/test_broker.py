@@ -19,7 +19,7 @@ from tests.stresser_harness import DEADLINE_S, until
 if sys.platform != "linux":
     pytest.skip("control groups are Linux's", allow_module_level=True)
 
-from stressers import broker
+from stressers import broker, moving
 
 GROUP = "some.slice/load.service"
 HERE = os.getuid()
@@ -126,7 +126,7 @@ def test_the_service_manager_knows_of_a_process_before_it_leaves_the_cpus_group(
     """What is moved in part is killed with the unit: those that are tracked come first."""
     rig = make()
     text = (rig.sysfs.parent / "mountinfo").read_text(encoding="ascii")
-    found = broker.folders(text, GROUP, str(rig.sysfs))
+    found = moving.folders(text, GROUP, str(rig.sysfs))
     names = [Path(folder.path).relative_to(rig.sysfs).parts[0] for folder in found]
     assert set(names[:2]) == {"systemd", "unified"}
     assert names[2:] == ["pids", "cpu"]
@@ -182,7 +182,7 @@ def test_who_has_hung_up_is_not_moved() -> None:
     left.send(b"join")
     left.close()
     asker = broker.Asker(right, 0.0)
-    with pytest.raises(broker.Refusal, match="has gone"):
+    with pytest.raises(moving.Refusal, match="has gone"):
         asker.pid(HERE)
     right.close()
 
@@ -196,7 +196,7 @@ def test_a_process_of_another_user_is_not_moved_whoever_asks(tmp_path: Path) -> 
     right.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     with left, right:
         left.send(b"join")
-        with pytest.raises(broker.Refusal, match=f"is user {HERE + 7}'s"):
+        with pytest.raises(moving.Refusal, match=f"is user {HERE + 7}'s"):
             broker.Asker(right, 0.0).pid(HERE, proc=str(tmp_path))
 
 
