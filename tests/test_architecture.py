@@ -232,6 +232,7 @@ PARTS = {
         "optimizer.adapters.identity",
         "optimizer.adapters.pulse",
         "optimizer.adapters.stresser_reports",
+        "optimizer.adapters.stresser_windows",
     },
     "optimizer.adapters.log": {"optimizer.adapters.log_file"},
     "optimizer.adapters.cgroups": {"optimizer.adapters.mountinfo"},

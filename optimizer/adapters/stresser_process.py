@@ -16,6 +16,7 @@ from optimizer.adapters import identity
 from optimizer.adapters.identity import Identity, identify
 from optimizer.adapters.pulse import Pulse
 from optimizer.adapters.stresser_reports import reports_of
+from optimizer.adapters.stresser_windows import creation_flags, python, windows_end
 from optimizer.model import ExitCause, Resource, StresserExit
 from stressers import lease
 
@@ -38,9 +39,6 @@ _LIMITS = {
 """What a stresser says that it was limited by, in words; others are names of errors."""
 _STUCK_S = 1.0
 """Reserving space takes milliseconds; a process that waits longer waits for somebody."""
-_CODES_GIVEN_FROM_OUTSIDE = {1, signal.SIGTERM}
-_LARGEST_CODE = 255
-"""Codes beyond this are NTSTATUS values, which people know in hexadecimal."""
 _CODE_WORKER_KILLED = 3
 """Exit code of a stresser whose own worker was killed from outside."""
 
@@ -80,7 +78,7 @@ class StresserProcess:
         self._watched = self._stopped = False
         self._buffer = b""
         life_read, self._life_write = _life_pipe()
-        command = [_python(), "-I", "-S", str(_PROGRAM), resource.value, *arguments]
+        command = [python(), "-I", "-S", str(_PROGRAM), resource.value, *arguments]
         command += ["--leased", "--parent", str(os.getpid())]
         if life_read is not None:
             command += ["--life-fd", str(life_read)]
@@ -291,42 +289,9 @@ class StresserProcess:
             self._life_write = None
 
 
-def _python() -> str:
-    """The interpreter itself: on Windows that of a venv only starts another, and waits for it.
-
-    A stresser needs nothing of the venv. Source: multiprocessing.spawn does the same.
-    """
-    found: str = getattr(sys, "_base_executable", sys.executable)
-    return found if sys.platform == "win32" else sys.executable
-
-
-def creation_flags(resource: Resource) -> int:
-    """On Windows: no console window of its own, and for CPU the idle class from the first moment.
-
-    The others stay in the normal class: they must hear beside a busy tenant to give back.
-    """
-    if sys.platform != "win32":
-        return 0
-    idle = subprocess.IDLE_PRIORITY_CLASS if resource is Resource.CPU else 0
-    return subprocess.CREATE_NO_WINDOW | idle
-
-
 def _environment() -> dict[str, str]:
     """Ours without what could switch a stresser's means of dying off: that is for tests alone."""
     return {name: value for name, value in os.environ.items() if name != lease.TEST_SWITCH}
-
-
-def windows_end(code: int, *, told: bool) -> tuple[ExitCause, str]:
-    """Cause and words for an exit code on Windows, which has no signals to tell it.
-
-    1 is what the lease's timer and those who end a process from outside leave (15,
-    if they are Python), a stresser also when it gives up; but then it has `told` why.
-    """
-    if code == 0:
-        return ExitCause.FAILED, "ended by itself"
-    if code in _CODES_GIVEN_FROM_OUTSIDE and not told:
-        return ExitCause.KILLED, "killed from outside, or its lease ran out"
-    return ExitCause.FAILED, f"exit code {code:#x}" if code > _LARGEST_CODE else f"exit code {code}"
 
 
 def path_of(arguments: tuple[str, ...]) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from optimizer.adapters import job_object
-from optimizer.adapters.stresser_process import creation_flags
+from optimizer.adapters.stresser_windows import creation_flags
 from optimizer.model import Resource
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from optimizer.adapters.stresser_process import windows_end
 from optimizer.adapters.stresser_reports import never_wait
+from optimizer.adapters.stresser_windows import windows_end
 from optimizer.model import ExitCause
 from tests.windows_calls import FakeKernel32
 
