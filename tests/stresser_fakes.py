@@ -56,6 +56,7 @@ class FakeCrew:
         self.denied = 0
         self.real = [0.0] * 8
         self.errno = 0
+        self.denied = 0
         self._heard = heard
         self._woken: list[int] = []
 
