@@ -32,7 +32,8 @@ def make(mount: str, uid: int, gid: int) -> bool:
     """Make the directory of that user on a filesystem; whether it was not there yet.
 
     Root's alone: no link is followed, and what belongs to somebody else is
-    refused. Raises OSError.
+    refused. So is a directory of root's with something in it: who owns the top
+    may have given it this name. Raises OSError.
     """
     if sys.platform == "win32":
         return False
@@ -45,6 +46,8 @@ def make(mount: str, uid: int, gid: int) -> bool:
             found = os.fstat(own)
             if found.st_dev != os.fstat(top).st_dev or found.st_uid not in {0, uid}:
                 raise PermissionError(1, f"is user {found.st_uid}'s; remove it", f"{mount}/{NAME}")
+            if found.st_uid == 0 != uid and os.listdir(own):
+                raise PermissionError(1, "is root's and not empty; remove it", f"{mount}/{NAME}")
             right = (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (uid, gid, _MODE)
             if not right:
                 os.fchown(own, uid, gid)

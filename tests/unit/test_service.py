@@ -331,7 +331,7 @@ def test_space_is_held_at_the_top_where_that_is_ours(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name == "posix" and os.geteuid() != 0, reason="needs root")
 def test_a_directory_is_made_for_the_services_user(tmp_path: Path) -> None:
-    """Once, closed to others; a stranger's one, or a link, is refused."""
+    """Once, closed to others; a stranger's one, a link, or what root has put aside is refused."""
     own = tmp_path / filler_directories.NAME
     assert filler_directories.make(str(tmp_path), 1, 1)
     assert not filler_directories.make(str(tmp_path), 1, 1)
@@ -340,6 +340,14 @@ def test_a_directory_is_made_for_the_services_user(tmp_path: Path) -> None:
         filler_directories.make(str(tmp_path), 2, 2)
     assert not filler_directories.remove(str(tmp_path), frozenset({2}))
     assert filler_directories.remove(str(tmp_path), frozenset({1}))
+    own.mkdir(mode=0o755)
+    (own / "of root").touch()
+    with pytest.raises(PermissionError, match="not empty"):
+        filler_directories.make(str(tmp_path), 1, 1)
+    assert (own.stat().st_uid, stat.S_IMODE(own.stat().st_mode)) == (0, 0o755)
+    (own / "of root").unlink()
+    assert filler_directories.make(str(tmp_path), 1, 1)
+    own.rmdir()
     own.symlink_to(tmp_path)
     with pytest.raises(OSError, match=r"Not a directory|symbolic links"):
         filler_directories.make(str(tmp_path), 1, 1)
