@@ -115,6 +115,8 @@ def _lock(folder: Folder) -> Lock | None:
             return None
         fields = object_of(folder.read(LOCK)) or {}
         held, status = probe_lock(folder)
+        if folder.fault_of(status):
+            return None  # exchanged since
     except (OSError, RefusedError):
         return None
     boot_id = fields.get("boot_id")
@@ -132,10 +134,10 @@ def _lock(folder: Folder) -> Lock | None:
 def _roster(folder: Folder) -> Roster | None:
     """The roster; None when there is none that could be ours."""
     try:
-        status = folder.look(ROSTER)
-        if status is None or folder.fault(ROSTER):
+        if folder.look(ROSTER) is None:
             return None
-        fields = object_of(folder.read(ROSTER))
+        content, status = folder.read_ours(ROSTER)
+        fields = object_of(content)
     except (OSError, RefusedError):
         return None
     if fields is None or not is_roster(fields):

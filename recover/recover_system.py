@@ -1631,9 +1631,10 @@ class Folder:
             status = self.look(name)
         except OSError as exc:
             return exc.strerror or str(exc)
-        return "" if status is None else self._fault(status)
+        return "" if status is None else self.fault_of(status)
 
-    def _fault(self, status: os.stat_result) -> str:
+    def fault_of(self, status: os.stat_result) -> str:
+        """Why a file that is this cannot be ours; empty when it can be."""
         if not stat.S_ISREG(status.st_mode):
             return f"is {_kind(status.st_mode)}, not a regular file"
         if status.st_nlink > 1:
@@ -1659,6 +1660,21 @@ class Folder:
         with open(self.open(name), "rb") as file:
             return file.read(MOST_BYTES)
 
+    def read_ours(self, name: str) -> tuple[bytes, os.stat_result]:
+        """The beginning of a file that can be ours, and what it is: of the very file that was read.
+
+        A name may mean another file a moment later. Raises OSError and RefusedError.
+        """
+        fault = self.fault(name)
+        if fault:
+            raise RefusedError(fault)
+        with open(self.open(name), "rb") as file:
+            status = os.fstat(file.fileno())
+            fault = self.fault_of(status)
+            if fault:
+                raise RefusedError(fault)
+            return file.read(MOST_BYTES), status
+
     def remove(self, name: str) -> bool:
         """Remove a file that can only be ours; whether there was one.
 
@@ -1680,7 +1696,7 @@ class Folder:
             by_descriptor = os.fstat(descriptor)
         finally:
             os.close(descriptor)  # at once: Windows removes no open file
-        fault = self._fault(by_descriptor)
+        fault = self.fault_of(by_descriptor)
         if fault or not os.path.samestat(by_name, by_descriptor):
             raise RefusedError(fault or "was exchanged while it was looked at")
         os.unlink(self._at(name), dir_fd=self.descriptor)
@@ -2168,6 +2184,8 @@ def _lock(folder: Folder) -> Lock | None:
             return None
         fields = object_of(folder.read(LOCK)) or {}
         held, status = probe_lock(folder)
+        if folder.fault_of(status):
+            return None  # exchanged since
     except (OSError, RefusedError):
         return None
     boot_id = fields.get("boot_id")
@@ -2185,10 +2203,10 @@ def _lock(folder: Folder) -> Lock | None:
 def _roster(folder: Folder) -> Roster | None:
     """The roster; None when there is none that could be ours."""
     try:
-        status = folder.look(ROSTER)
-        if status is None or folder.fault(ROSTER):
+        if folder.look(ROSTER) is None:
             return None
-        fields = object_of(folder.read(ROSTER))
+        content, status = folder.read_ours(ROSTER)
+        fields = object_of(content)
     except (OSError, RefusedError):
         return None
     if fields is None or not is_roster(fields):

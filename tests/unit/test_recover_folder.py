@@ -182,6 +182,26 @@ def test_a_lock_that_is_held_through_fcntl_is_held(run: Path, kind: str) -> None
     assert files_in(run) == set(OURS)
 
 
+@pytest.mark.skipif(os.name == "posix" and os.geteuid() != 0, reason="needs root")
+def test_a_roster_is_of_the_user_whose_file_was_read(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner tells whose processes may be ended: a file of root's, exchanged, lends nothing."""
+    fill(run, {**OURS, "of root": ""})
+    for path in (run, run / "roster.json", run / "lock"):
+        os.chown(path, NOBODY, NOBODY)
+    before, look = [(run / "of root").stat()], folder_module.Folder.look
+    monkeypatch.setattr(
+        folder_module.Folder,
+        "look",
+        lambda self, name: before.pop() if before and name != "lock" else look(self, name),
+    )
+    roster = read_runtime(places(run)).roster
+    assert before == []
+    assert roster is not None
+    assert roster.uid == NOBODY
+
+
 def _link(path: Path, victim: Path) -> None:
     path.symlink_to(victim)
 
