@@ -184,14 +184,14 @@ class SystemdService:
         files, group = self._files, USERS[0]
         if not os.path.lexists(files.at(CONFIG)):
             self._call_for_restart()
-            kept = files.at(_KEPT_CONFIG)
-            if _is_roots(kept):
-                files.put(CONFIG, kept.read_bytes(), mode=0o640, group=group)
+            kept = _content_of_root(files.at(_KEPT_CONFIG))
+            if kept is not None:
+                files.put(CONFIG, kept, mode=0o640, group=group)
                 self._tell(f"note: the configuration is that of {_KEPT_CONFIG}, kept last time")
             else:
                 files.put(CONFIG, self._origin.example(), mode=0o640, group=group)
         files.owned(CONFIG, mode=0o640, group=group)
-        if _is_roots(files.at(_KEPT_CONFIG)):
+        if _content_of_root(files.at(_KEPT_CONFIG)) is not None:
             files.remove(_KEPT_CONFIG)
 
     def _remove_config(self, *, purge: bool) -> None:
@@ -265,13 +265,21 @@ def _same(place: Path, content: bytes) -> bool:
         return False
 
 
-def _is_roots(place: Path) -> bool:
-    """Whether it is a file that nobody but root can have put there."""
+def _content_of_root(place: Path) -> bytes | None:
+    """What is in a file that nobody but root can have put there; None where there is no such one.
+
+    The daemon's user may exchange what has that name at any moment, so what was
+    opened is asked, and no link is followed.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        found = place.lstat()
+        with open(os.open(place, flags), "rb") as file:
+            found = os.fstat(file.fileno())
+            if stat.S_ISREG(found.st_mode) and found.st_uid == 0 and found.st_nlink == 1:
+                return file.read()
     except OSError:
-        return False
-    return stat.S_ISREG(found.st_mode) and found.st_uid == 0 and found.st_nlink == 1
+        pass
+    return None
 
 
 def _give_to_root(directory: Path, owners: frozenset[int]) -> None:

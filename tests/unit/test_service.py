@@ -299,6 +299,29 @@ def test_a_changed_configuration_outlives_an_uninstall(host: Host) -> None:
     assert not kept.exists()
 
 
+@pytest.mark.skipif(os.name == "posix" and os.geteuid() != 0, reason="only root's file is believed")
+def test_a_kept_configuration_that_is_exchanged_is_not_taken(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder of the history is the daemon's user's, who must not have root read for him."""
+    secret, kept = host.root / "secret", host.root / str(STATE / CONFIG.name)[1:]
+    secret.write_bytes(b"for root alone\n")
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"TARGET_CPU=30\n")
+    lstat = Path.lstat
+
+    def exchanged(path: Path) -> os.stat_result:
+        found = lstat(path)
+        if path == kept and not stat.S_ISLNK(found.st_mode):
+            kept.unlink()
+            kept.symlink_to(secret)
+        return found
+
+    monkeypatch.setattr(Path, "lstat", exchanged)
+    host.install()
+    assert b"for root alone" not in (host.root / str(CONFIG)[1:]).read_bytes()
+
+
 def test_a_purge_leaves_nothing(host: Host) -> None:
     """No file at all; a second one finds nothing to do."""
     host.install()
