@@ -102,6 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         configs=tuple(args.config),
         disks=tuple(os.path.abspath(path) for path in args.disk),
         only=args.only or args.after_stop,
+        orphans=args.after_stop,
     )
     allow_files(_FILES)
     session = _Session(args, asked)

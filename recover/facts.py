@@ -67,6 +67,7 @@ def read_facts(asked: Asked, known: frozenset[int] = frozenset()) -> Facts:
         service=_windows_service() if sys.platform == "win32" else _systemd_service(),
         gaps=tuple(gaps),
         only_named=asked.only,
+        orphans=asked.orphans,
         sees_all_pids=_sees_all_pids(),
         known=known,
     )

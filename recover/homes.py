@@ -90,7 +90,7 @@ def _read(path: str, places: Places, look: Callable[[Folder, Home], Home]) -> Ho
             if places.owner is not None and folder.uid != places.owner:
                 fault = f"belongs to user {folder.uid}, but {places.source}"
                 return home._replace(fault=fault)
-            return look(folder, home)
+            return look(folder, home._replace(uid=folder.uid))
     except (FileNotFoundError, NotADirectoryError):
         return home._replace(missing=True)
     except RefusedError as exc:

@@ -118,12 +118,14 @@ class Home(NamedTuple):
     `fault` says why it cannot be used, `ours` why it is taken for ours (empty:
     no sign). `weak` is true when that is a file name which anybody may give:
     it says nothing of other directories. `missing` is true when there is none.
+    `uid` is whose it is.
     """
 
     path: str
     places: Places
     fault: str = ""
     missing: bool = False
+    uid: int | None = None
     ours: str = ""
     weak: bool = False
     inhibit: Inhibit | None = None
@@ -160,7 +162,9 @@ class Facts(NamedTuple):
 
     `sees_all_pids` is false inside a pid namespace: a pid that is not there may
     be alive outside. `known` are the daemons that locks and rosters named in an
-    earlier look, before those were removed.
+    earlier look, before those were removed. `orphans` is true when processes
+    without a daemon are meant too, whichever it was, if they are the users' of
+    the named directories: a daemon that has stopped is named by nothing.
     """
 
     platform: str
@@ -175,6 +179,7 @@ class Facts(NamedTuple):
     service: Service | None
     gaps: tuple[str, ...]
     only_named: bool = False
+    orphans: bool = False
     sees_all_pids: bool = True
     known: frozenset[int] = frozenset()
 

@@ -16,7 +16,10 @@ _LINE = re.compile(r"^\s*(?:export\s+)?(WORKSPACE_DIR|DISK_STRESS_PATH)\s*=\s*(.
 
 
 class Asked(NamedTuple):
-    """What the operator has named; `only` means nothing else is to be touched."""
+    """What the operator has named; `only` means nothing else is to be touched.
+
+    `orphans` as in Facts.
+    """
 
     state: str = ""
     runtime: str = ""
@@ -24,6 +27,7 @@ class Asked(NamedTuple):
     configs: tuple[str, ...] = ()
     disks: tuple[str, ...] = ()
     only: bool = False
+    orphans: bool = False
 
 
 class Account(NamedTuple):

@@ -204,18 +204,41 @@ def family_of(facts: Facts, evidence: Evidence) -> Family:
 
 
 def _named_only(family: Family, facts: Facts) -> Family:
-    """Those of the daemons whose directories were named."""
+    """Those of the daemons whose directories were named, and orphans where these are meant."""
     named = known_controllers(facts.runtimes) | facts.known
     homes = {home.path for home in (*facts.states, *facts.runtimes)}
     for pid, target in family.items():
         fields = [mark.fields for mark in target.process.marks]
         if any({field.get("state"), field.get("runtime")} & homes for field in fields):
             named.add(pid)
+    if facts.orphans:
+        uids = {home.uid for home in (*facts.states, *facts.runtimes) if not home.fault}
+        named |= {pid for pid in family if _is_orphan(pid, family, uids)}
     return {
         pid: target
         for pid, target in family.items()
         if pid in named or target.proof.controller in named or target.proof.by in {"lock", "roster"}
     }
+
+
+def _is_orphan(pid: int, family: Family, uids: set[int | None]) -> bool:
+    """Whether a process had a daemon, and none is among those who started it.
+
+    By parents, not by the pid that it tells: in a container that is another.
+    """
+    process, proof = family[pid]
+    if proof.role == "controller" or proof.controller is None:
+        return False
+    if process.uids is None or not set(process.uids) <= uids:
+        return False
+    seen: set[int] = set()
+    above = process.parent
+    while above in family and above not in seen:
+        if family[above].proof.role == "controller":
+            return False
+        seen.add(above)
+        above = family[above].process.parent
+    return True
 
 
 def known_controllers(homes: Iterable[Home]) -> set[int]:

@@ -150,12 +150,14 @@ class Home(NamedTuple):
     `fault` says why it cannot be used, `ours` why it is taken for ours (empty:
     no sign). `weak` is true when that is a file name which anybody may give:
     it says nothing of other directories. `missing` is true when there is none.
+    `uid` is whose it is.
     """
 
     path: str
     places: Places
     fault: str = ""
     missing: bool = False
+    uid: int | None = None
     ours: str = ""
     weak: bool = False
     inhibit: Inhibit | None = None
@@ -192,7 +194,9 @@ class Facts(NamedTuple):
 
     `sees_all_pids` is false inside a pid namespace: a pid that is not there may
     be alive outside. `known` are the daemons that locks and rosters named in an
-    earlier look, before those were removed.
+    earlier look, before those were removed. `orphans` is true when processes
+    without a daemon are meant too, whichever it was, if they are the users' of
+    the named directories: a daemon that has stopped is named by nothing.
     """
 
     platform: str
@@ -207,6 +211,7 @@ class Facts(NamedTuple):
     service: Service | None
     gaps: tuple[str, ...]
     only_named: bool = False
+    orphans: bool = False
     sees_all_pids: bool = True
     known: frozenset[int] = frozenset()
 
@@ -444,18 +449,41 @@ def family_of(facts: Facts, evidence: Evidence) -> Family:
 
 
 def _named_only(family: Family, facts: Facts) -> Family:
-    """Those of the daemons whose directories were named."""
+    """Those of the daemons whose directories were named, and orphans where these are meant."""
     named = known_controllers(facts.runtimes) | facts.known
     homes = {home.path for home in (*facts.states, *facts.runtimes)}
     for pid, target in family.items():
         fields = [mark.fields for mark in target.process.marks]
         if any({field.get("state"), field.get("runtime")} & homes for field in fields):
             named.add(pid)
+    if facts.orphans:
+        uids = {home.uid for home in (*facts.states, *facts.runtimes) if not home.fault}
+        named |= {pid for pid in family if _is_orphan(pid, family, uids)}
     return {
         pid: target
         for pid, target in family.items()
         if pid in named or target.proof.controller in named or target.proof.by in {"lock", "roster"}
     }
+
+
+def _is_orphan(pid: int, family: Family, uids: set[int | None]) -> bool:
+    """Whether a process had a daemon, and none is among those who started it.
+
+    By parents, not by the pid that it tells: in a container that is another.
+    """
+    process, proof = family[pid]
+    if proof.role == "controller" or proof.controller is None:
+        return False
+    if process.uids is None or not set(process.uids) <= uids:
+        return False
+    seen: set[int] = set()
+    above = process.parent
+    while above in family and above not in seen:
+        if family[above].proof.role == "controller":
+            return False
+        seen.add(above)
+        above = family[above].process.parent
+    return True
 
 
 def known_controllers(homes: Iterable[Home]) -> set[int]:
@@ -2159,7 +2187,7 @@ def _read(path: str, places: Places, look: Callable[[Folder, Home], Home]) -> Ho
             if places.owner is not None and folder.uid != places.owner:
                 fault = f"belongs to user {folder.uid}, but {places.source}"
                 return home._replace(fault=fault)
-            return look(folder, home)
+            return look(folder, home._replace(uid=folder.uid))
     except (FileNotFoundError, NotADirectoryError):
         return home._replace(missing=True)
     except RefusedError as exc:
@@ -2256,7 +2284,10 @@ _LINE = re.compile(r"^\s*(?:export\s+)?(WORKSPACE_DIR|DISK_STRESS_PATH)\s*=\s*(.
 
 
 class Asked(NamedTuple):
-    """What the operator has named; `only` means nothing else is to be touched."""
+    """What the operator has named; `only` means nothing else is to be touched.
+
+    `orphans` as in Facts.
+    """
 
     state: str = ""
     runtime: str = ""
@@ -2264,6 +2295,7 @@ class Asked(NamedTuple):
     configs: tuple[str, ...] = ()
     disks: tuple[str, ...] = ()
     only: bool = False
+    orphans: bool = False
 
 
 class Account(NamedTuple):
@@ -2493,6 +2525,7 @@ def read_facts(asked: Asked, known: frozenset[int] = frozenset()) -> Facts:
         service=_windows_service() if sys.platform == "win32" else _systemd_service(),
         gaps=tuple(gaps),
         only_named=asked.only,
+        orphans=asked.orphans,
         sees_all_pids=_sees_all_pids(),
         known=known,
     )
@@ -3033,6 +3066,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         configs=tuple(args.config),
         disks=tuple(os.path.abspath(path) for path in args.disk),
         only=args.only or args.after_stop,
+        orphans=args.after_stop,
     )
     allow_files(_FILES)
     session = _Session(args, asked)

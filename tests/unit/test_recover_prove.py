@@ -233,6 +233,24 @@ def test_only_the_daemons_of_named_directories_are_touched_when_asked() -> None:
     assert ours(known._replace(only_named=True)) == {40, 50}
 
 
+def test_after_a_stop_those_without_a_daemon_are_found_too() -> None:
+    """Nothing names a daemon that has stopped in order. Other users' and other daemons' stay."""
+    crew = process(60, marks=(mark(pid=60, controller=41, role="stresser"),))
+    worker = process(61, parent=60, marks=(mark(pid=61, controller=41),))
+    living = process(70, marks=(mark(pid=70, controller=None, role="controller"),))
+    # In a container a daemon has another pid than it has here.
+    its_crew = process(71, parent=70, inner_pid=8, marks=(mark(pid=8, controller=7),))
+    its_worker = process(72, parent=71, inner_pid=9, marks=(mark(pid=9, controller=7),))
+    by_hand = process(80, marks=(mark(pid=80, controller=None),))
+    stranger = process(
+        90, uids=(OTHER, OTHER, OTHER), marks=(mark(uid=OTHER, pid=90, controller=41),)
+    )
+    all_of_them = (crew, worker, living, its_crew, its_worker, by_hand, stranger)
+    known = facts(*all_of_them, runtimes=(runtime(uid=ME),), only_named=True)
+    assert ours(known) == set()
+    assert ours(known._replace(orphans=True)) == {60, 61}
+
+
 @pytest.mark.parametrize(
     ("words", "like"),
     [
