@@ -57,14 +57,34 @@ prefix=/opt/cloud-resource-optimizer
 if [ -n "$service" ] && [ -e /usr/lib/systemd/system/optimizer.service ]; then
     fail "a package has installed this service" "use the package manager, or remove the package first"
 fi
+# Two at once would take each other's files away. Nobody but root may hold this lock.
+alone() {
+    command -v flock >/dev/null 2>&1 || return 0
+    exec 9>"$prefix/.lock"
+    chmod 600 "$prefix/.lock"
+    flock -n 9 || fail "another installation or removal of the service runs" "wait until it is done"
+}
+# What is removed only in part must not look complete: its stamp goes first.
+discard() {
+    rm -f "$1/.optimizer-stamp"
+    rm -rf "$1"
+    say "removed: $1"
+}
 if [ "$service" = uninstall ]; then
+    [ ! -d "$prefix" ] || alone
     if [ -x "$prefix/venv/bin/optimizer" ]; then
         "$prefix/venv/bin/optimizer" service uninstall $purge
-        rm -rf "$prefix"
-        say "removed: $prefix"
-    else
-        say "nothing changed: there is no $prefix/venv"
+        rm -f "$prefix/venv"
+    elif [ -e /etc/systemd/system/optimizer.service ]; then
+        fail "the service is installed, but $prefix/venv, which removes it, is gone" \
+            "./start.sh --install-service, then this again"
+    elif [ ! -e "$prefix" ]; then
+        say "nothing changed: there is no $prefix"
     fi
+    for one in "$prefix"/venvs/*; do
+        [ ! -e "$one" ] || discard "$one"
+    done
+    [ ! -e "$prefix" ] || discard "$prefix"
     exit 0
 fi
 
@@ -83,7 +103,7 @@ environment() {
     "$1/bin/python" -m pip install --quiet --disable-pip-version-check ${from[@]+"${from[@]}"} \
         --require-hashes -r requirements.lock >&2 ||
         fail "cannot install the dependencies of requirements.lock" \
-            "see the message above; a host without network needs a package mirror (pip config set global.index-url ...) or OPTIMIZER_WHEELHOUSE"
+            "see the message above; is the disk full? A host without network needs a package mirror (pip config set global.index-url ...) or OPTIMIZER_WHEELHOUSE"
 }
 
 # The wheel of this program in the wheelhouse, if there is one.
@@ -95,9 +115,10 @@ own_wheel() {
 # The wheel of the wheelhouse, or of a copy of this checkout, into the environment $1.
 sources="optimizer recover stressers systemd config windows setup.cfg pyproject.toml"
 program() {
-    local what copy
+    local what
     what=$(own_wheel)
     copy=$(mktemp -d)
+    trap 'rm -rf "$copy"' EXIT
     if [ -z "$what" ]; then
         # shellcheck disable=SC2086 # a list of words on purpose
         cp -R $sources README.md LICENSE "$copy"
@@ -142,6 +163,8 @@ say "Python        ok: $("$python" --version 2>&1) ($(command -v "$python"))"
 # The service: an environment of its own under /opt, then what `optimizer service install` does.
 if [ "$service" = install ]; then
     umask 022
+    mkdir -p "$prefix"
+    alone
     stamp=$(content)
     new=$prefix/venvs/$stamp
     if [ "$(cat "$new/.optimizer-stamp" 2>/dev/null || true)" != "$stamp" ]; then
@@ -156,8 +179,8 @@ if [ "$service" = install ]; then
     if [ -e /etc/optimizer/optimizer.env ]; then
         "$new/bin/optimizer" check-config --config /etc/optimizer/optimizer.env >/dev/null || {
             code=$?
-            [ "$(readlink "$prefix/venv" || true)" = "venvs/$stamp" ] || rm -rf "$new"
-            rmdir "$prefix/venvs" "$prefix" 2>/dev/null || true
+            [ "$(readlink "$prefix/venv" || true)" = "venvs/$stamp" ] || discard "$new"
+            rmdir "$prefix/venvs" 2>/dev/null && rm -f "$prefix/.lock" && rmdir "$prefix" || true
             exit "$code"
         }
     fi
@@ -169,7 +192,7 @@ if [ "$service" = install ]; then
     fi
     "$prefix/venv/bin/optimizer" service install "$@"
     for one in "$prefix"/venvs/*; do
-        [ "$one" = "$new" ] || { rm -rf "$one" && say "removed: $one"; }
+        [ "$one" = "$new" ] || discard "$one"
     done
     if [ -d /run/systemd/system ] && systemctl is-active --quiet optimizer; then
         for _ in $(seq 100); do

@@ -15,6 +15,13 @@ pytestmark = pytest.mark.installed
 _OLD = "0.0.9"
 _VENVS = "/opt/cloud-resource-optimizer/venvs"
 _VERSION = "import importlib.metadata as m; print(m.version('cloud-resource-optimizer'), end='')"
+_KILLING_RM = """#!/bin/sh
+[ "$1" != -rf ] || {
+    /bin/rm -rf /opt/cloud-resource-optimizer/venvs/*/lib/python3*/site-packages/optimizer
+    kill -9 $PPID
+}
+exec /bin/rm "$@"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +80,20 @@ def test_an_uninstall_leaves_the_history_alone(upgraded: tuple[Service, set[str]
 
 
 def test_a_purge_leaves_nothing(upgraded: tuple[Service, set[str]]) -> None:
-    """Installed again it goes on with its history; purged, no file of it is left."""
+    """Installed again it goes on with its history; purged, no file of it is left.
+
+    Also when the removal was killed after it had begun to remove the program.
+    """
     service, before = Service(upgraded[0].rig), upgraded[1]
     service.install()
     assert service.history_rows() >= 5
+    rig = service.rig
+    rig.write("/tmp/killed/rm", _KILLING_RM)  # noqa: S108 - inside the rig
+    rig.run(["chmod", "755", "/tmp/killed/rm"])  # noqa: S108
+    words = ["sh", "-c", 'PATH=/tmp/killed:$PATH exec "$@"', "-", f"{CLONE}/start.sh"]
+    done = rig.run([*words, "--uninstall-service", "--purge"], check=False, timeout=120)
+    assert done.returncode == 137, done.stdout + done.stderr
+    rig.run(["rm", "-r", "/tmp/killed"])  # noqa: S108
     service.uninstall("--purge")
     assert files(service.rig) == before
     assert service.processes() == []
