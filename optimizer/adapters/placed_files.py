@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+import psutil
 
 from optimizer.atomic import replace_file
 
@@ -89,9 +92,15 @@ class PlacedFiles:
         return True
 
     def remove_tree(self, path: Path) -> None:
-        """No such directory; what is mounted or linked inside is not followed. Raises OSError."""
+        """No such directory; links in it are not followed, and something mounted in it is refused.
+
+        Raises OSError.
+        """
         place = self.at(path)
         if place.is_dir() and not place.is_symlink():
+            mounted = _mounted_in(place)
+            if mounted is not None:
+                raise OSError(errno.EBUSY, "would be emptied too; unmount it first", mounted)
             shutil.rmtree(place)
             self.note(f"removed: {path}")
 
@@ -160,6 +169,12 @@ def others_may_change(path: Path) -> Path | None:
         if found.st_uid != 0 or open_to_all:
             return part
     return None
+
+
+def _mounted_in(folder: Path) -> str | None:
+    above = folder.resolve()
+    points = (part.mountpoint for part in psutil.disk_partitions(all=True))
+    return next((point for point in points if above in Path(point).parents), None)
 
 
 def _is_file(path: Path) -> bool:

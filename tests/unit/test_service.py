@@ -7,6 +7,7 @@ import stat
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -320,6 +321,21 @@ def test_a_kept_configuration_that_is_exchanged_is_not_taken(
     monkeypatch.setattr(Path, "lstat", exchanged)
     host.install()
     assert b"for root alone" not in (host.root / str(CONFIG)[1:]).read_bytes()
+
+
+def test_a_purge_does_not_empty_what_is_mounted_inside(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a share for backups of many hosts: it is named, and all below it stays."""
+    host.install()
+    backups = host.root / str(STATE)[1:] / "backups"
+    backups.mkdir(parents=True)
+    (backups / "of another host").touch()
+    mount = SimpleNamespace(mountpoint=str(backups))
+    monkeypatch.setattr("psutil.disk_partitions", lambda **_: [mount])
+    with pytest.raises(OSError, match="unmount it first"):
+        host.uninstall(purge=True)
+    assert (backups / "of another host").exists()
 
 
 def test_a_purge_leaves_nothing(host: Host) -> None:
