@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from optimizer.adapters.placed_files import PlacedFiles
     from optimizer.adapters.systemd_service import SystemdService
 
+_TOO_DEEP = (
+    "directories lie too deep in one another, which this program does not make; remove those that "
+    "`find /var/lib/optimizer /var/log/optimizer -mindepth 9 -maxdepth 9 -type d` shows"
+)
+
 
 def define(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the commands of this system's service manager."""
@@ -207,6 +212,9 @@ def _done(files: PlacedFiles, work: Callable[[], None]) -> int:
         work()
     except (OSError, OptimizerError) as exc:
         print(f"optimizer: {exc}; mend this and run the same again to go on", file=sys.stderr)
+        return EXIT_FAILED
+    except RecursionError:
+        print(f"optimizer: {_TOO_DEEP}; then run the same again to go on", file=sys.stderr)
         return EXIT_FAILED
     if not files.changed:
         _tell("nothing changed")

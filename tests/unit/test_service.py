@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from optimizer.adapters.systemd_service import (
     Origin,
     SystemdService,
 )
+from optimizer.cli.service import _done
 from optimizer.installed import VENV, share
 from tests.paths import ROOT
 
@@ -336,6 +338,25 @@ def test_a_purge_does_not_empty_what_is_mounted_inside(
     with pytest.raises(OSError, match="unmount it first"):
         host.uninstall(purge=True)
     assert (backups / "of another host").exists()
+
+
+def test_directories_that_lie_too_deep_are_told_with_a_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The daemon's user can make them, and keep a removal from its end: a line, no traceback."""
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    here = os.open(deep, os.O_RDONLY)
+    for _ in range(sys.getrecursionlimit() + 10):
+        os.mkdir("x", dir_fd=here)
+        below = os.open("x", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+    files = PlacedFiles(tmp_path, lambda _: None)
+    assert _done(files, lambda: files.remove_tree(Path("/deep"))) == 1
+    assert "find /var/lib/optimizer" in capsys.readouterr().err
+    subprocess.run(["rm", "-r", deep], check=True)
 
 
 def test_a_purge_leaves_nothing(host: Host) -> None:
