@@ -105,6 +105,38 @@ def test_without_a_named_disk_none_is_held() -> None:
     ).read_text(encoding="utf-8")
 
 
+def kustomized(folder: Path) -> str:
+    """What kustomize makes of a folder."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("needs kubectl")
+    words = ["kubectl", "kustomize", str(folder)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_exporter_is_found_and_of_the_daemons_image_in_any_overlay(tmp_path: Path) -> None:
+    """An operator's own registry reaches all containers, and the Service finds the pods."""
+    shutil.copytree(KUBERNETES, tmp_path / "kubernetes")
+    base = tmp_path / "kubernetes/base/kustomization.yaml"
+    text = base.read_text(encoding="utf-8")
+    base.write_text(f"{text}    newName: registry.example/ours\n", encoding="utf-8")
+    ours = tmp_path / "kubernetes/overlays/ours"
+    ours.mkdir()
+    (ours / "kustomization.yaml").write_text(
+        "resources: [../data-disk]\ncomponents: [../../components/metrics]\n", encoding="utf-8"
+    )
+    for folder in (tmp_path / "kubernetes/overlays/monitored", ours):
+        shown = kustomized(folder)
+        images = set(re.findall(r"^ +image: (.*)$", shown, re.MULTILINE))
+        assert images == {"registry.example/ours:0.1.0"}
+        (service,) = (one for one in shown.split("---\n") if "\nkind: Service\n" in one)
+        name = "app.kubernetes.io/name: cloud-resource-optimizer\n"
+        assert f"  labels:\n    {name}" in service
+        assert f"  selector:\n    {name}" in service
+        assert "  namespace: cloud-resource-optimizer\n" in service
+
+
 @pytest.mark.parametrize("folder", RENDERED)
 def test_kustomize_renders_it(folder: str) -> None:
     """One DaemonSet that is selected by its own label; no token, no privileges, no host network."""
