@@ -64,3 +64,10 @@ def test_the_keys_that_need_a_restart_are_those_of_the_program() -> None:
 def test_the_reasons_that_are_waited_for_exist() -> None:
     """A reason that was renamed would be waited for no more."""
     assert set(listed("unsettled")) <= {reason.value for reason in Reason}
+
+
+def test_no_password_is_shown_in_differences() -> None:
+    """Neither one of the new configuration nor one that the host's file had before."""
+    said = read("tasks/write.yml").split("  diff: >-\n")[1].split("  register:")[0]
+    for where in ("config", "before.content"):
+        assert re.search(rf"'GLANCES_PASSWORD' not in \(?{PREFIX}{where}\b", said), where
