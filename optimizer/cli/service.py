@@ -30,6 +30,8 @@ _TOO_DEEP = (
     "directories lie too deep in one another, which this program does not make; remove those that "
     "`find /var/lib/optimizer /var/log/optimizer -mindepth 9 -maxdepth 9 -type d` shows"
 )
+_PACKAGED_UNITS = Path("/usr/lib/systemd/system")
+"""Where a package manager, and nobody else, puts units."""
 
 
 def define(parser: argparse.ArgumentParser, name: str) -> None:
@@ -91,7 +93,7 @@ def _install(args: argparse.Namespace) -> int:
 
 
 def _uninstall(args: argparse.Namespace) -> int:
-    refused = _refused("uninstall")
+    refused = _refused("uninstall") or _not_ours()
     if refused:
         return refused
     service, files = _service()
@@ -153,12 +155,27 @@ def _packaged() -> int:
     """The exit code where the package manager has installed the units; else 0."""
     from optimizer.adapters.systemd_service import SERVICE
 
-    unit = Path("/usr/lib/systemd/system") / SERVICE
+    unit = _PACKAGED_UNITS / SERVICE
     if not unit.exists():
         return EXIT_OK
     print(
         f"optimizer: {unit} is there: a package has installed this service; start it with "
         "`systemctl enable --now optimizer`, or remove the package first",
+        file=sys.stderr,
+    )
+    return EXIT_FAILED
+
+
+def _not_ours() -> int:
+    """The exit code where a package owns users, configuration and the daemon that runs; else 0."""
+    from optimizer.adapters.systemd_service import SERVICE, UNITS_DIRECTORY
+
+    unit = _PACKAGED_UNITS / SERVICE
+    if not unit.exists() or os.path.lexists(UNITS_DIRECTORY / SERVICE):
+        return EXIT_OK
+    print(
+        f"optimizer: {unit} is there: a package has installed this service; remove the package "
+        "instead, for example: apt-get remove cloud-resource-optimizer",
         file=sys.stderr,
     )
     return EXIT_FAILED

@@ -74,8 +74,9 @@ def _install(*, start: bool) -> Iterator[str]:
     sid = plan.service_sid(plan.NAME)
     for path, writes, read_by_all in _places(system_directories()):
         granted = plan.access_list(writes=writes, everybody_reads=read_by_all, sid=sid)
-        # The recovery tool knows the daemon's processes by the owner of its directory.
-        if windows_scm.restrict(path, granted, sid if writes else None):
+        # The recovery tool knows the daemon's processes by the owner of its directory. Whoever
+        # made one of the others, as any user may in ProgramData, could give himself all rights.
+        if windows_scm.restrict(path, granted, sid if writes else plan.ADMINISTRATORS):
             yield f"directory {path}"
     if start:
         yield from windows_scm.start()

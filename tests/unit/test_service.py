@@ -12,7 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from optimizer.adapters import filler_directories
+from optimizer.__main__ import main
+from optimizer.adapters import filler_directories, systemd_service
 from optimizer.adapters.placed_files import PlacedFiles, others_may_change
 from optimizer.adapters.systemctl import Done
 from optimizer.adapters.systemd_service import (
@@ -25,6 +26,7 @@ from optimizer.adapters.systemd_service import (
     Origin,
     SystemdService,
 )
+from optimizer.cli import service
 from optimizer.cli.service import _done
 from optimizer.installed import VENV, share
 from tests.paths import ROOT
@@ -412,3 +414,20 @@ def test_a_directory_is_made_for_the_services_user(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"Not a directory|symbolic links"):
         filler_directories.make(str(tmp_path), 1, 1)
     assert tmp_path.stat().st_uid == 0
+
+
+def test_what_a_package_has_installed_is_the_packages_to_remove(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Else configuration, logs and history would go while its daemon runs on."""
+
+    def touched() -> None:
+        raise AssertionError("nothing may be removed")
+
+    (tmp_path / SERVICE).touch()
+    monkeypatch.setattr(service, "_PACKAGED_UNITS", tmp_path)
+    monkeypatch.setattr(systemd_service, "UNITS_DIRECTORY", tmp_path / "none")
+    monkeypatch.setattr(service, "_service", touched)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert main(["service", "uninstall", "--purge"]) == 1
+    assert "apt-get remove cloud-resource-optimizer" in capsys.readouterr().err
