@@ -31,7 +31,7 @@ if not defined PY (
 )
 echo Python        ok: %PY%
 
-net session >nul 2>&1
+%PY% -c "import ctypes, sys; sys.exit(not ctypes.windll.shell32.IsUserAnAdmin())" >nul 2>&1
 if errorlevel 1 (
   if defined SERVICE (
     echo start.bat: a service needs an administrator
@@ -52,9 +52,9 @@ if "%BEFORE%"=="%STAMP%" set "MAKE="
 if "%SERVICE%"=="uninstall" set "MAKE="
 if "%SERVICE%"=="install" if exist "%VENV%\installed" "%VENV%\Scripts\optimizer.exe" service stop
 if defined MAKE (
-  echo Dependencies  setting up %VENV% ...
+  echo Dependencies  setting up "%VENV%" ...
   %PY% -m venv --clear "%VENV%" || (
-    echo start.bat: cannot make an environment in %VENV%
+    echo start.bat: cannot make an environment in "%VENV%"
     echo   remedy: see that the folder is writable
     exit /b 1
   )
@@ -68,7 +68,7 @@ if defined MAKE (
 ) else if "%SERVICE%"=="install" (
   "%VENV%\Scripts\python.exe" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --force-reinstall . || exit /b 1
 )
-echo Dependencies  ok: %VENV%
+echo Dependencies  ok: "%VENV%"
 if "%SERVICE%"=="install" (
   "%VENV%\Scripts\optimizer.exe" service install
   exit /b

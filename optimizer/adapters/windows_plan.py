@@ -28,6 +28,8 @@ PRESHUTDOWN_S = 15
 """How long a shutdown waits for the load to be released; it takes about two seconds."""
 EXIT_USAGE, EXIT_CONFIG = 2, 78
 """As optimizer/cli/common.py has them."""
+ADMINISTRATORS = "BA"
+"""Source: SDDL, the group of administrators."""
 
 _FULL, _READ, _MODIFY = "FA", "0x1200a9", "0x1301bf"
 """Source: winnt.h; FILE_ALL_ACCESS, read and execute, the same with write and delete."""
@@ -65,8 +67,11 @@ def access_list(*, writes: bool, everybody_reads: bool, sid: str) -> str:
 
 
 def command_line(python: str, shim: str, site: str, data: str) -> str:
-    """What the service manager starts: an interpreter without a user's surroundings, our shim."""
-    return subprocess.list2cmdline([python, "-I", shim, site, data])
+    """What the service manager starts: an interpreter without a user's surroundings, our shim.
+
+    -S: nor with the packages of its own, which would come before those of the venv.
+    """
+    return subprocess.list2cmdline([python, "-I", "-S", shim, site, data])
 
 
 def outside_of_profiles(path: str, profiles: str) -> bool:

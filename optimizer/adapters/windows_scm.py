@@ -111,21 +111,19 @@ def stop() -> Iterator[str]:
     yield "service stopped"
 
 
-def restrict(directory: Path, access_list: str, owner: str | None) -> bool:
-    """Make it with that access list, and owner if one is given; whether it was changed.
+def restrict(directory: Path, access_list: str, owner: str) -> bool:
+    """Make it with that access list and owner (as in SDDL); whether it was changed.
 
     Raises ServiceError where that is denied. A filesystem that keeps no access
     lists (FAT) keeps none here.
     """
     made = not directory.is_dir()
     directory.mkdir(parents=True, exist_ok=True)
-    what = win32security.DACL_SECURITY_INFORMATION
-    if owner is not None:
-        what |= win32security.OWNER_SECURITY_INFORMATION
+    what = win32security.DACL_SECURITY_INFORMATION | win32security.OWNER_SECURITY_INFORMATION
     revision = win32security.SDDL_REVISION_1
     to_text = win32security.ConvertSecurityDescriptorToStringSecurityDescriptor
     to_value = win32security.ConvertStringSecurityDescriptorToSecurityDescriptor
-    wanted = to_value((f"O:{owner}" if owner else "") + access_list, revision)
+    wanted = to_value(f"O:{owner}{access_list}", revision)
     now = win32security.GetFileSecurity(str(directory), what)
     if to_text(now, revision, what) == to_text(wanted, revision, what):
         return made
@@ -137,7 +135,7 @@ def restrict(directory: Path, access_list: str, owner: str | None) -> bool:
             str(directory),
             kind,
             what | protected,
-            wanted.GetSecurityDescriptorOwner() if owner else None,
+            wanted.GetSecurityDescriptorOwner(),
             None,
             wanted.GetSecurityDescriptorDacl(),
             None,

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from optimizer.adapters import windows_plan as plan
 from recover.facts import WINDOWS_SERVICE
+from tests.paths import CHECKOUT
 
 
 def test_the_recovery_tool_knows_it_by_this_name() -> None:
@@ -38,7 +44,28 @@ def test_only_who_must_may_write() -> None:
 def test_a_path_with_blanks_stays_one_word() -> None:
     r"""An unquoted C:\Program Files\... would let C:\Program.exe be started instead."""
     line = plan.command_line(r"C:\Program Files\P\python.exe", r"C:\s.py", r"C:\a b", r"C:\d")
-    assert line == r'"C:\Program Files\P\python.exe" -I C:\s.py "C:\a b" C:\d'
+    assert line == r'"C:\Program Files\P\python.exe" -I -S C:\s.py "C:\a b" C:\d'
+
+
+def test_the_service_has_the_packages_and_the_python_of_its_environment(tmp_path: Path) -> None:
+    """Not those of the Python that it was made of: the web page would not be found there."""
+    if list(Path(sys.base_prefix).glob("python*._pth")):
+        pytest.skip("this Python's path is a file beside it, whatever the options are")
+    packages = tmp_path / "venv/Lib/site-packages"
+    (packages / "optimizer/cli").mkdir(parents=True)
+    (packages / "optimizer/cli/service_host.py").write_text(
+        "import sys\ndef main():\n    print(*sys.path, sys.executable, sep='\\n')\n"
+    )
+    python = tmp_path / "venv/Scripts/python.exe"
+    python.parent.mkdir()
+    python.touch()
+    shim = str(CHECKOUT / "windows/service.py")
+    words = shlex.split(plan.command_line("python", shim, "site", "data"), posix=False)
+    words = [sys.executable, *words[1:-2], str(packages), str(tmp_path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    *path, executable = done.stdout.splitlines()
+    assert [one for one in path if one.endswith("-packages")] == [str(packages)]
+    assert executable == str(python)
 
 
 @pytest.mark.parametrize(
