@@ -81,3 +81,19 @@ def test_what_the_account_cannot_read_is_seen(path: str, expected: bool) -> None
     """A Python that was installed for one user lies in that user's folder."""
     assert plan.outside_of_profiles(path, "C:\\Users") is expected
     assert plan.outside_of_profiles(path, "")
+
+
+def test_a_folder_with_brackets_does_not_end_a_block_of_start_bat() -> None:
+    """As in "Downloads/project (1)": outside of quotes its bracket would close the block."""
+    for line in (CHECKOUT / "windows/start.bat").read_text(encoding="ascii").splitlines():
+        if not line.startswith("rem "):
+            bare = "".join(line.split('"')[::2])
+            for word in ("%VENV%", "%CD%", "%ProgramFiles%", "%~dp0"):
+                assert word not in bare, line
+
+
+def test_whether_an_administrator_runs_start_bat_is_no_matter_of_another_service() -> None:
+    """`net session` fails for administrators too where the service Server is off."""
+    text = (CHECKOUT / "windows/start.bat").read_text(encoding="ascii")
+    assert "net session" not in text
+    assert "IsUserAnAdmin" in text

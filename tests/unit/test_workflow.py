@@ -105,3 +105,9 @@ def test_what_it_runs_is_there() -> None:
     named = re.findall(r"(?:\./[\w./-]+|tests/[\w./-]+|requirements[\w.-]+)", workflow())
     assert len(named) >= 6
     assert [name for name in named if not (CHECKOUT / name).exists()] == []
+
+
+def test_whole_lines_are_compared_without_the_line_ends_of_windows() -> None:
+    """What Python writes into a pipe there ends with CR LF, which grep -x would not match."""
+    for line in workflow().splitlines():
+        assert "grep -Fx" not in line or "tr -d '\\r'" in line, line
