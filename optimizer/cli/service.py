@@ -168,10 +168,10 @@ def _packaged() -> int:
 
 def _not_ours() -> int:
     """The exit code where a package owns users, configuration and the daemon that runs; else 0."""
-    from optimizer.adapters.systemd_service import SERVICE, UNITS_DIRECTORY
+    from optimizer.adapters.systemd_service import SERVICE
 
     unit = _PACKAGED_UNITS / SERVICE
-    if not unit.exists() or os.path.lexists(UNITS_DIRECTORY / SERVICE):
+    if not unit.exists():
         return EXIT_OK
     print(
         f"optimizer: {unit} is there: a package has installed this service; remove the package "

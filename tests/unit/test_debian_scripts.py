@@ -83,3 +83,12 @@ def test_a_removal_spares_the_history_of_a_daemonset(tree: Tree) -> None:
     history.unlink()
     assert tree.script("postrm", "remove") == 0
     assert not folder.exists()
+
+
+def test_a_unit_of_an_administrators_own_is_no_other_installation(tree: Tree) -> None:
+    """`systemctl edit --full` puts it where `optimizer service install` would."""
+    own = tree.root / "etc/systemd/system/optimizer.service"
+    own.parent.mkdir(parents=True)
+    own.touch()
+    assert tree.script("preinst", "install") == 1
+    assert tree.script("preinst", "upgrade", "0.1.0-1") == 0

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from optimizer.__main__ import main
-from optimizer.adapters import filler_directories, systemd_service
+from optimizer.adapters import filler_directories
 from optimizer.adapters.placed_files import PlacedFiles, others_may_change
 from optimizer.adapters.systemctl import Done
 from optimizer.adapters.systemd_service import (
@@ -426,7 +426,6 @@ def test_what_a_package_has_installed_is_the_packages_to_remove(
 
     (tmp_path / SERVICE).touch()
     monkeypatch.setattr(service, "_PACKAGED_UNITS", tmp_path)
-    monkeypatch.setattr(systemd_service, "UNITS_DIRECTORY", tmp_path / "none")
     monkeypatch.setattr(service, "_service", touched)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert main(["service", "uninstall", "--purge"]) == 1
