@@ -71,7 +71,14 @@ def _install(args: argparse.Namespace) -> int:
     from optimizer.adapters.systemd_service import CONFIG
     from optimizer.settings import load
 
-    refused = _refused("install") or _packaged() or _unsafe()
+    refused = (
+        _refused("install")
+        or _packaged(
+            "start it with `systemctl enable --now optimizer`, or remove the package first"
+        )
+        or _unsafe()
+        or _unbooted(args)
+    )
     if refused:
         return refused
     if os.path.lexists(CONFIG):
@@ -93,7 +100,9 @@ def _install(args: argparse.Namespace) -> int:
 
 
 def _uninstall(args: argparse.Namespace) -> int:
-    refused = _refused("uninstall") or _not_ours()
+    refused = _refused("uninstall") or _packaged(
+        "remove the package instead, for example: apt-get remove cloud-resource-optimizer"
+    )
     if refused:
         return refused
     service, files = _service()
@@ -151,31 +160,29 @@ def _refused(word: str) -> int:
     return EXIT_OK
 
 
-def _packaged() -> int:
-    """The exit code where the package manager has installed the units; else 0."""
-    from optimizer.adapters.systemd_service import SERVICE
+def _unbooted(args: argparse.Namespace) -> int:
+    """The exit code where nothing could be started and that was not asked for; else 0."""
+    from optimizer.adapters import systemctl
 
-    unit = _PACKAGED_UNITS / SERVICE
-    if not unit.exists():
+    if args.no_start or systemctl.booted():
         return EXIT_OK
     print(
-        f"optimizer: {unit} is there: a package has installed this service; start it with "
-        "`systemctl enable --now optimizer`, or remove the package first",
+        "optimizer: systemd does not run here, so nothing was changed; to place the files all the "
+        "same, for an image that will boot: optimizer service install --no-start",
         file=sys.stderr,
     )
     return EXIT_FAILED
 
 
-def _not_ours() -> int:
-    """The exit code where a package owns users, configuration and the daemon that runs; else 0."""
+def _packaged(remedy: str) -> int:
+    """The exit code where a package owns units, users and configuration; else 0."""
     from optimizer.adapters.systemd_service import SERVICE
 
     unit = _PACKAGED_UNITS / SERVICE
     if not unit.exists():
         return EXIT_OK
     print(
-        f"optimizer: {unit} is there: a package has installed this service; remove the package "
-        "instead, for example: apt-get remove cloud-resource-optimizer",
+        f"optimizer: {unit} is there: a package has installed this service; {remedy}",
         file=sys.stderr,
     )
     return EXIT_FAILED

@@ -53,7 +53,9 @@ def metrics(status: Mapping[str, Any] | None, now_utc_s: float, stale_s: float) 
 
 
 def _told(status: Mapping[str, Any]) -> Iterator[Metric]:
-    resources: Mapping[str, Any] = status.get("resources") or {}
+    resources: dict[str, Mapping[str, Any]] = {
+        name: facts for name, facts in (status.get("resources") or {}).items() if facts is not None
+    }
     yield Metric(
         name=f"{PREFIX}utilization_ratio",
         text="Utilisation, 0 to 1: organic is everybody else's, own is ours",

@@ -48,7 +48,7 @@ def sweep(rigs: Path) -> None:
         except (OSError, ValueError):
             continue  # in use, or being made or removed by somebody
     for folder in rigs.glob(f"{_GOING}*"):
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
 
 
 def remove_folder(folder: Path) -> None:
@@ -58,7 +58,12 @@ def remove_folder(folder: Path) -> None:
             host("losetup", "-d", line)
     # Under another name nobody else begins to remove it; a busy disk takes its time.
     going = folder.rename(folder.with_name(f"{_GOING}{folder.name}"))
-    threading.Thread(target=shutil.rmtree, args=(going,), kwargs={"ignore_errors": True}).start()
+    threading.Thread(target=_remove, args=(going,)).start()
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, however deep its own lie in one another; somebody else may do so, too."""
+    subprocess.run(["rm", "-rf", str(folder)], check=False, capture_output=True)
 
 
 def host(*words: str) -> str:

