@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import stat
 import subprocess
@@ -190,6 +191,16 @@ def test_a_changed_unit_is_read_again_and_the_daemon_restarted(host: Host) -> No
     said = host.install()
     assert said == [f"changed: {UNITS_DIRECTORY}/{place.name}", f"restarted: {SERVICE}"]
     assert host.read[place.name] == good
+
+
+def test_without_systemd_placing_must_be_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who did not mean an image finds nothing changed, and the word for it."""
+    monkeypatch.setattr("optimizer.adapters.systemctl.booted", lambda: False)
+    assert service._unbooted(argparse.Namespace(no_start=False)) == 1
+    assert "service install --no-start" in capsys.readouterr().err
+    assert service._unbooted(argparse.Namespace(no_start=True)) == 0
 
 
 def test_without_systemd_all_is_placed_and_nothing_started(host: Host) -> None:
