@@ -92,7 +92,7 @@ def test_a_purge_leaves_nothing(upgraded: tuple[Service, set[str]]) -> None:
     rig.run(["chmod", "755", "/tmp/killed/rm"])  # noqa: S108
     words = ["sh", "-c", 'PATH=/tmp/killed:$PATH exec "$@"', "-", f"{CLONE}/start.sh"]
     done = rig.run([*words, "--uninstall-service", "--purge"], check=False, timeout=120)
-    assert done.returncode == 137, done.stdout + done.stderr
+    assert done.returncode in {-9, 137}, done.stdout + done.stderr
     rig.run(["rm", "-r", "/tmp/killed"])  # noqa: S108
     service.uninstall("--purge")
     assert files(service.rig) == before
