@@ -21,6 +21,8 @@ from recover.prove import evidence_of, family_of, known_controllers
 from recover.repairs import drop_caches, lift_inhibit, repair
 
 MOST_COUNTED, EXIT_USAGE, EXIT_DECLINED, EXIT_INTERRUPTED = 100, 111, 112, 130
+EXIT_ANOTHER_RUNS = "75"
+"""How a daemon ends that finds another one, as a service manager tells it."""
 _ROUNDS = 3
 """Something may start between a look and the inhibit; it is found by the next look."""
 _CPU_S = 0.3
@@ -174,7 +176,13 @@ class _Session:
         return self._conclude(facts, diagnosis, before, after)
 
     def tidy(self) -> int:
-        """What a stopped daemon left ends and goes, with a line for each; how much is left."""
+        """What a stopped daemon left ends and goes, with a line for each; how much is left.
+
+        Source: systemd.exec(5), EXIT_STATUS in the environment of ExecStopPost=.
+        """
+        if os.environ.get("EXIT_STATUS") == EXIT_ANOTHER_RUNS:
+            self._say("Another daemon runs, so this one held nothing.")
+            return 0
         facts, diagnosis = self._look()
         found = plan(diagnosis)
         if found and not self._args.dry_run:

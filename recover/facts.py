@@ -50,7 +50,12 @@ def read_facts(asked: Asked, known: frozenset[int] = frozenset()) -> Facts:
     states, runtimes = _signed(states, runtimes, places)
     closer = _closer(processes, runtimes)
     disks, remote = local_disks()
-    here = found.disks if asked.only else (*found.disks, *disks)
+    here = found.disks if asked.only and not asked.orphans else (*found.disks, *disks)
+    fillers = _once(read_filler(path) for path in here)
+    if asked.orphans:
+        # On a disk that nobody named, what is of the user of the daemon that was named.
+        users = {home.uid for home in states if not home.missing}
+        fillers = tuple(home for home in fillers if home.uid in users)
     gaps = [*found.gaps, *_hidden(processes, euid)]
     if not asked.only:
         gaps += [f"{path}: a remote filesystem may hang; name it with --disk" for path in remote]
@@ -62,7 +67,7 @@ def read_facts(asked: Asked, known: frozenset[int] = frozenset()) -> Facts:
         processes={**processes, **closer},
         states=states,
         runtimes=runtimes,
-        fillers=_once(read_filler(path) for path in here),
+        fillers=fillers,
         groups=tuple(_groups_found(processes)),
         service=_windows_service() if sys.platform == "win32" else _systemd_service(),
         gaps=tuple(gaps),

@@ -2508,7 +2508,12 @@ def read_facts(asked: Asked, known: frozenset[int] = frozenset()) -> Facts:
     states, runtimes = _signed(states, runtimes, places)
     closer = _closer(processes, runtimes)
     disks, remote = local_disks()
-    here = found.disks if asked.only else (*found.disks, *disks)
+    here = found.disks if asked.only and not asked.orphans else (*found.disks, *disks)
+    fillers = _once(read_filler(path) for path in here)
+    if asked.orphans:
+        # On a disk that nobody named, what is of the user of the daemon that was named.
+        users = {home.uid for home in states if not home.missing}
+        fillers = tuple(home for home in fillers if home.uid in users)
     gaps = [*found.gaps, *_hidden(processes, euid)]
     if not asked.only:
         gaps += [f"{path}: a remote filesystem may hang; name it with --disk" for path in remote]
@@ -2520,7 +2525,7 @@ def read_facts(asked: Asked, known: frozenset[int] = frozenset()) -> Facts:
         processes={**processes, **closer},
         states=states,
         runtimes=runtimes,
-        fillers=_once(read_filler(path) for path in here),
+        fillers=fillers,
         groups=tuple(_groups_found(processes)),
         service=_windows_service() if sys.platform == "win32" else _systemd_service(),
         gaps=tuple(gaps),
@@ -2985,6 +2990,8 @@ def drop_caches() -> Act:
 
 
 MOST_COUNTED, EXIT_USAGE, EXIT_DECLINED, EXIT_INTERRUPTED = 100, 111, 112, 130
+EXIT_ANOTHER_RUNS = "75"
+"""How a daemon ends that finds another one, as a service manager tells it."""
 _ROUNDS = 3
 """Something may start between a look and the inhibit; it is found by the next look."""
 _CPU_S = 0.3
@@ -3138,7 +3145,13 @@ class _Session:
         return self._conclude(facts, diagnosis, before, after)
 
     def tidy(self) -> int:
-        """What a stopped daemon left ends and goes, with a line for each; how much is left."""
+        """What a stopped daemon left ends and goes, with a line for each; how much is left.
+
+        Source: systemd.exec(5), EXIT_STATUS in the environment of ExecStopPost=.
+        """
+        if os.environ.get("EXIT_STATUS") == EXIT_ANOTHER_RUNS:
+            self._say("Another daemon runs, so this one held nothing.")
+            return 0
         facts, diagnosis = self._look()
         found = plan(diagnosis)
         if found and not self._args.dry_run:

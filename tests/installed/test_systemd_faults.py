@@ -88,6 +88,23 @@ def test_a_stop_is_quick_and_leaves_nothing(
     service.start()
 
 
+def test_a_stop_beside_a_busy_tenant_leaves_nothing_either(
+    service: Service, figure: Callable[[str], None]
+) -> None:
+    """What is killed in the idle group gets CPU time to die, though others want all."""
+    loops = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do while :; do :; done & done; wait"
+    service.rig.run(["systemd-run", "--quiet", "--unit=tenant", "sh", "-c", loops])
+    try:
+        seconds = service.stop()
+        figure(f"systemd: stopped in {seconds:.2f} s beside twelve busy loops on one CPU")
+        eventually(lambda: not _members(service), what="its groups are empty")
+        assert service.daemon() == []
+    finally:
+        service.control("stop", "tenant")
+    service.control("reset-failed", "optimizer")
+    service.start()
+
+
 def test_a_changed_configuration_is_taken_over_without_a_restart(service: Service) -> None:
     """The file alone suffices; what is wrong in it is refused and told."""
     main = service.main

@@ -99,9 +99,18 @@ def test_what_must_end_in_time_does() -> None:
 
 def test_a_stop_is_proven_and_touches_no_order() -> None:
     """After each stop root looks for what is left, without forbidding load or stopping units."""
-    (after,) = said(FOLDER / "optimizer.service", "ExecStopPost")
+    _, after = said(FOLDER / "optimizer.service", "ExecStopPost")
     assert after.startswith("+")
     assert "--after-stop" in after.split()
+
+
+def test_what_is_to_end_in_the_idle_group_gets_cpu_time() -> None:
+    """Before it is told to end, and again after a crash, whose end nobody ordered."""
+    (before,) = said(FOLDER / "optimizer.service", "ExecStop")
+    first, _ = said(FOLDER / "optimizer.service", "ExecStopPost")
+    assert before == first
+    assert before.startswith("-+")
+    assert "optimizer.slice/cpu.idle" in before
 
 
 def test_a_disk_that_cannot_be_prepared_does_not_keep_the_daemon_from_running() -> None:
