@@ -1,8 +1,9 @@
 """A Windows rig where there is no Windows: real Windows CPython under wine.
 
 Wine is a smoke test, not proof: it keeps no access lists, knows no recovery
-actions, no sessions and no event viewer, and its service manager lives only as
-long as some program of the prefix runs.
+actions, no sessions and no event viewer. Its service manager lives only as long
+as some program of the prefix runs, and goes on saying that a service runs whose
+process was killed: it watches none, so only `restart` lets it know.
 """
 
 from __future__ import annotations
@@ -77,6 +78,17 @@ class Wine:
         # Python and psutil ask for the version; without this they are told Windows 7.
         key = ("reg", "add", r"HKCU\Software\Wine", "/v", "Version", "/d", "win10", "/f")
         self._run([self._program, *key], _START_S)
+        self._boot()
+
+    def restart(self) -> None:
+        """End all that runs in the prefix, as a reset would, and start its service manager anew.
+
+        That starts the services which are to start with the system.
+        """
+        self.close()
+        self._boot()
+
+    def _boot(self) -> None:
         code = f"import time; print('up', flush=True); time.sleep({_ANCHOR_S})"
         self._anchor, said = self.start_python("-c", code)
         # It starts what stays in the background; that would hold the pipe of another one.
@@ -155,6 +167,7 @@ class Wine:
         for reader in self._readers:
             reader.kill()
             reader.wait(timeout=10)
+        self._readers.clear()
 
     def _output(self) -> Path:
         self._outputs += 1
