@@ -133,7 +133,9 @@ def test_limits_of_the_pod_bound_what_is_held_and_kill_nobody(engine: Podman) ->
         assert memory["capacity"] == psutil.virtual_memory().total
         assert cpu["capacity"] == os.cpu_count()
         assert cpu["reach"] <= 0.5
-        eventually(lambda: "must stay free" in container.execute("optimizer", "status").stdout)
+        # At the floor, and then for as long as nothing grows because it was touched.
+        told = container.execute("optimizer", "status").stdout
+        assert "what must stay free keeps it below" in told or "a floor was touched" in told
         state = container.inspect()["State"]
         assert (state["Running"], state["OOMKilled"]) == (True, False)
 
