@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Lints, type-checks and tests, in an environment of its own; arguments go to pytest.
-#   ./test.sh                 everything but the long tests and those of installations
+#   ./test.sh                 everything but the long tests, those of disks and of installations
 #   ./test.sh -m long         the long ones
+#   ./test.sh -m "disks and not long"   those that make filesystems on loop devices, as root
 #   ./test.sh -m installed    those that install the program in a system made for it, as root
 #   ./test.sh tests/unit      one folder
 #   OPTIMIZER_TEST_WHEEL=1 ./test.sh ...   the same on the built wheel, installed (as CI does)
@@ -36,7 +37,7 @@ bin=$venv/bin
 "$bin/vermin" --quiet --no-tips --target=3.7- --violations recover/*.py
 "$bin/mypy" --platform linux
 "$bin/mypy" --platform win32
-if [ $# -eq 0 ]; then set -- -m "not long and not installed"; fi
+if [ $# -eq 0 ]; then set -- -m "not long and not installed and not disks"; fi
 if [ -n "$wheel_wanted" ]; then
     # The tests run where none of the packages is, so that only the installed wheel can be meant.
     tree=$here/build/wheel-tests

@@ -13,7 +13,10 @@ from tests.holding import GIB, MIB, Holder, holder
 from tests.loopdev import KINDS, ONE_KIND, volume
 from tests.rig import alive, descendants, eventually
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="loop devices and /proc")
+pytestmark = [
+    pytest.mark.disks,
+    pytest.mark.skipif(sys.platform != "linux", reason="loop devices and /proc"),
+]
 
 SIZE_MB = 4096
 LEAST_BYTES = GIB

@@ -19,7 +19,10 @@ from tests.holding import GIB, MIB, Holder, holder
 from tests.loopdev import Volume, volume
 from tests.rig import PROGRAM, alive, descendants, eventually
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="loop devices and /proc")
+pytestmark = [
+    pytest.mark.disks,
+    pytest.mark.skipif(sys.platform != "linux", reason="loop devices and /proc"),
+]
 
 SIZE_MB = 4096
 LEAST_BYTES = GIB

@@ -10,7 +10,10 @@ import pytest
 from tests.holding import GIB, Holder, holder
 from tests.loopdev import ONE_KIND, Volume, volume
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="loop devices and /proc")
+pytestmark = [
+    pytest.mark.disks,
+    pytest.mark.skipif(sys.platform != "linux", reason="loop devices and /proc"),
+]
 
 LEAST_BYTES = GIB
 

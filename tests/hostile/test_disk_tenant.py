@@ -18,7 +18,10 @@ from tests.holding import GIB, MIB, Holder, holder
 from tests.loopdev import KINDS, fast_folder, volume
 from tests.rig import eventually
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="loop devices and /proc")
+pytestmark = [
+    pytest.mark.disks,
+    pytest.mark.skipif(sys.platform != "linux", reason="loop devices and /proc"),
+]
 
 SHORT_MB, LONG_MB = 3072, 4096
 """Of which 2 GiB must stay free; of the larger one 40 % are held, of the smaller less."""

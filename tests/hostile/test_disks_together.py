@@ -15,7 +15,10 @@ from tests.holding import GIB, MIB, held_bytes
 from tests.loopdev import Volume, volume
 from tests.rig import DaemonRig, daemon, eventually
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="loop devices and /proc")
+pytestmark = [
+    pytest.mark.disks,
+    pytest.mark.skipif(sys.platform != "linux", reason="loop devices and /proc"),
+]
 
 TARGET_RATIO = 0.40
 
