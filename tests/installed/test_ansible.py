@@ -22,6 +22,7 @@ PROGRAM = "/opt/cloud-resource-optimizer"
 QUICK: dict[str, object] = {
     "CHECK_INTERVAL_SECONDS": 1,
     "TARGET_CPU": 40,
+    "HOLD_OFF_SECONDS": 1,
     "TARGET_MEMORY": 0,
     "TARGET_DISK": 0,
     "GLANCES_ENABLED": False,
